@@ -1,0 +1,236 @@
+#include "pgshunt/loop.h"
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <unistd.h>
+
+#include "private.h"
+
+struct loop_call {
+	later_fn *fn;
+	void *object;
+};
+
+struct loop *loop_new(void)
+{
+	struct loop *loop = mem_alloc(sizeof(*loop));
+	struct event_config *config = event_config_new();
+
+	/* One thread a loop: libevent needs no locks, and a coarse clock serves (needs are timed by time_mono_us()). */
+	event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
+	loop->base = event_base_new_with_config(config);
+	event_config_free(config);
+	ENSURE(loop->base != NULL);
+	event_assign(&loop->later_event, loop->base, -1, 0, loop_run_later, loop);
+	return loop;
+}
+
+void loop_free(struct loop **loop)
+{
+	if (!*loop)
+		return;
+	loop_run_later(-1, 0, *loop);
+	loop_dns_free(*loop);
+	event_base_free((*loop)->base);
+	buf_free(&(*loop)->later);
+	mem_free(*loop);
+	*loop = NULL;
+}
+
+void loop_run(struct loop *loop)
+{
+	event_base_loop(loop->base, EVLOOP_NO_EXIT_ON_EMPTY);
+}
+
+void loop_stop(struct loop *loop)
+{
+	event_base_loopbreak(loop->base);
+}
+
+void loop_flush(struct loop *loop)
+{
+	while (loop->later.len)
+		loop_run_later(-1, 0, loop);
+}
+
+void *loop_event_base(struct loop *loop)
+{
+	return loop->base;
+}
+
+/* ---- later ---- */
+
+/* An event made active while callbacks run is handled in the same turn of the loop: no system call in between. */
+void loop_later(struct loop *loop, later_fn *fn, void *object)
+{
+	struct loop_call call = { fn, object };
+
+	if (loop->later.len == 0)
+		event_active(&loop->later_event, EV_TIMEOUT, 1);
+	buf_add(&loop->later, &call, sizeof(call));
+}
+
+void loop_run_later(int fd, short events, void *owner)
+{
+	struct loop *loop = owner;
+	struct buf now = loop->later;
+
+	(void)fd;
+	(void)events;
+	loop->later = (struct buf){ NULL, 0, 0 };
+	for (size_t at = 0; at < now.len; at += sizeof(struct loop_call)) {
+		struct loop_call call;
+		memcpy(&call, now.data + at, sizeof(call));
+		call.fn(call.object);
+	}
+	if (loop->later.cap == 0 && now.cap <= 4096) {
+		now.len = 0;            /* keep the memory for the next turn */
+		loop->later = now;
+	} else {
+		buf_free(&now);
+	}
+}
+
+/* ---- descriptors ---- */
+
+struct watch {
+	struct loop *loop;
+	struct event event;
+	int fd;
+	unsigned events;
+	watch_fn *fn;
+	void *owner;
+};
+
+static void watch_fired(int fd, short what, void *owner)
+{
+	struct watch *watch = owner;
+
+	(void)fd;
+	watch->fn(watch->owner, ((what & EV_READ) ? WATCH_READ : 0u) | ((what & EV_WRITE) ? WATCH_WRITE : 0u));
+}
+
+struct watch *watch_new(struct loop *loop, int fd, watch_fn *fn, void *owner)
+{
+	struct watch *watch = mem_alloc(sizeof(*watch));
+
+	watch->loop = loop;
+	watch->fd = fd;
+	watch->fn = fn;
+	watch->owner = owner;
+	return watch;
+}
+
+void watch_set(struct watch *watch, unsigned events)
+{
+	short what = (short)(((events & WATCH_READ) ? EV_READ : 0) | ((events & WATCH_WRITE) ? EV_WRITE : 0) | EV_PERSIST);
+
+	if (events == watch->events)
+		return;
+	if (watch->events)
+		event_del(&watch->event);
+	watch->events = events;
+	if (!events)
+		return;
+	event_assign(&watch->event, watch->loop->base, watch->fd, what, watch_fired, watch);
+	event_add(&watch->event, NULL);
+}
+
+void watch_free(struct watch **watch)
+{
+	if (!*watch)
+		return;
+	watch_set(*watch, 0);
+	mem_free(*watch);
+	*watch = NULL;
+}
+
+/* ---- timers ---- */
+
+struct timer {
+	struct event event;
+	timer_fn *fn;
+	void *owner;
+};
+
+static void timer_fired(int fd, short what, void *owner)
+{
+	struct timer *timer = owner;
+
+	(void)fd;
+	(void)what;
+	timer->fn(timer->owner);
+}
+
+struct timer *timer_new(struct loop *loop, timer_fn *fn, void *owner)
+{
+	struct timer *timer = mem_alloc(sizeof(*timer));
+
+	timer->fn = fn;
+	timer->owner = owner;
+	event_assign(&timer->event, loop->base, -1, 0, timer_fired, timer);
+	return timer;
+}
+
+void timer_set(struct timer *timer, usec_t in_us)
+{
+	usec_t wait = MAX(in_us, 0);
+	struct timeval tv = { .tv_sec = (time_t)(wait / USEC_PER_SEC), .tv_usec = (suseconds_t)(wait % USEC_PER_SEC) };
+
+	event_add(&timer->event, &tv);
+}
+
+void timer_stop(struct timer *timer)
+{
+	event_del(&timer->event);
+}
+
+bool timer_is_set(const struct timer *timer)
+{
+	return event_pending(&timer->event, EV_TIMEOUT, NULL) != 0;
+}
+
+void timer_free(struct timer **timer)
+{
+	if (!*timer)
+		return;
+	event_del(&(*timer)->event);
+	mem_free(*timer);
+	*timer = NULL;
+}
+
+/* ---- signals ---- */
+
+struct signal_watch {
+	struct event event;
+	signal_fn *fn;
+	void *owner;
+};
+
+static void signal_fired(int signo, short what, void *owner)
+{
+	struct signal_watch *watch = owner;
+
+	(void)what;
+	watch->fn(watch->owner, signo);
+}
+
+struct signal_watch *signal_watch_new(struct loop *loop, int signo, signal_fn *fn, void *owner)
+{
+	struct signal_watch *watch = mem_alloc(sizeof(*watch));
+
+	watch->fn = fn;
+	watch->owner = owner;
+	event_assign(&watch->event, loop->base, signo, EV_SIGNAL | EV_PERSIST, signal_fired, watch);
+	event_add(&watch->event, NULL);
+	return watch;
+}
+
+void signal_watch_free(struct signal_watch **watch)
+{
+	if (!*watch)
+		return;
+	event_del(&(*watch)->event);
+	mem_free(*watch);
+	*watch = NULL;
+}

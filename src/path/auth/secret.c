@@ -1,0 +1,158 @@
+#include "scram.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#define VERIFIER_PREFIX "SCRAM-SHA-256$"
+
+struct cached {
+	struct scram_salt salt;
+	struct scram_keys keys;
+};
+
+/* Secrets are read by all workers, so the cache fills by one compare-and-swap and is never changed after. */
+struct auth_cache {
+	atomic_uint refs;
+	_Atomic(struct cached *) cached;
+};
+
+static struct auth_cache *cache_new(void)
+{
+	struct auth_cache *cache = mem_alloc(sizeof(*cache));
+
+	atomic_init(&cache->refs, 1);
+	return cache;
+}
+
+static void cache_unref(struct auth_cache *cache)
+{
+	struct cached *cached;
+
+	if (!cache || atomic_fetch_sub(&cache->refs, 1) != 1)
+		return;
+	cached = atomic_load(&cache->cached);
+	mem_wipe(cached, sizeof(*cached));
+	mem_free(cached);
+	mem_free(cache);
+}
+
+bool secret_cache_get(const struct auth_secret *secret, struct scram_salt *salt, struct scram_keys *keys)
+{
+	struct cached *cached = secret->cache ? atomic_load_explicit(&secret->cache->cached, memory_order_acquire) : NULL;
+
+	if (!cached)
+		return false;
+	*salt = cached->salt;
+	*keys = cached->keys;
+	return true;
+}
+
+void secret_cache_put(const struct auth_secret *secret, const struct scram_salt *salt, const struct scram_keys *keys)
+{
+	struct cached *mine, *none = NULL;
+
+	if (!secret->cache)
+		return;
+	mine = mem_alloc(sizeof(*mine));
+	*mine = (struct cached){ *salt, *keys };
+	if (!atomic_compare_exchange_strong(&secret->cache->cached, &none, mine)) {
+		mem_wipe(mine, sizeof(*mine));
+		mem_free(mine);
+	}
+}
+
+/* ---- parsing ---- */
+
+static bool is_md5_hash(const char *written)
+{
+	return strncmp(written, "md5", 3) == 0 && strlen(written) == 35 && strspn(written + 3, "0123456789abcdef") == 32;
+}
+
+/* Up to the separator, which is stepped over; NULL separator: the rest. */
+static bool take_until(const char **at, char separator, struct span *out)
+{
+	const char *end = separator ? strchr(*at, separator) : *at + strlen(*at);
+
+	if (!end)
+		return false;
+	*out = (struct span){ *at, (size_t)(end - *at) };
+	*at = separator ? end + 1 : end;
+	return true;
+}
+
+static bool read_number(struct span digits, uint32_t *out)
+{
+	*out = 0;
+	if (digits.len < 1 || digits.len > 9)
+		return false;
+	for (size_t i = 0; i < digits.len; i++) {
+		if (digits.data[i] < '0' || digits.data[i] > '9')
+			return false;
+		*out = *out * 10 + (uint32_t)(digits.data[i] - '0');
+	}
+	return *out > 0;
+}
+
+static bool read_verifier(struct auth_secret *out, const char *at)
+{
+	struct span iterations, salt, stored, server;
+
+	if (!take_until(&at, ':', &iterations) || !take_until(&at, '$', &salt) || !take_until(&at, ':', &stored) ||
+	    !take_until(&at, '\0', &server))
+		return false;
+	return read_number(iterations, &out->iterations) &&
+	       base64_read(salt.data, salt.len, out->salt, sizeof(out->salt), &out->salt_len) && out->salt_len > 0 &&
+	       scram_read_key(stored, out->stored_key) && scram_read_key(server, out->server_key);
+}
+
+bool auth_secret_parse(struct auth_secret *out, const char *written, struct err *err)
+{
+	memset(out, 0, sizeof(*out));
+	if (!*written)
+		return true;
+	if (strncmp(written, VERIFIER_PREFIX, strlen(VERIFIER_PREFIX)) == 0) {
+		out->kind = AUTH_SCRAM_VERIFIER;
+		if (read_verifier(out, written + strlen(VERIFIER_PREFIX)))
+			return true;
+		memset(out, 0, sizeof(*out));
+		return err_set(err, "22023", "malformed SCRAM-SHA-256 verifier");
+	}
+	out->text = mem_strdup(written);
+	out->kind = is_md5_hash(written) ? AUTH_MD5_HASH : AUTH_TEXT;
+	if (out->kind == AUTH_TEXT)
+		out->cache = cache_new();
+	return true;
+}
+
+void auth_secret_copy(struct auth_secret *out, const struct auth_secret *from)
+{
+	*out = *from;
+	out->text = mem_strdup(from->text);
+	if (out->cache)
+		atomic_fetch_add(&out->cache->refs, 1);
+}
+
+void auth_secret_clear(struct auth_secret *secret)
+{
+	if (secret->text)
+		mem_wipe(secret->text, strlen(secret->text));
+	mem_free(secret->text);
+	cache_unref(secret->cache);
+	mem_wipe(secret, sizeof(*secret));
+}
+
+void auth_scram_verifier(const char *password, uint32_t iterations, const uint8_t *salt, size_t salt_len, struct auth_secret *out)
+{
+	struct scram_keys keys;
+
+	ENSURE(salt_len <= AUTH_SALT_MAX);
+	ENSURE(crypto_scram_keys(password, iterations, salt, salt_len, &keys));
+	memset(out, 0, sizeof(*out));
+	out->kind = AUTH_SCRAM_VERIFIER;
+	out->iterations = iterations;
+	out->salt_len = salt_len;
+	memcpy(out->salt, salt, salt_len);
+	memcpy(out->stored_key, keys.stored, AUTH_KEY_BYTES);
+	memcpy(out->server_key, keys.server, AUTH_KEY_BYTES);
+	mem_wipe(&keys, sizeof(keys));
+}

@@ -1,0 +1,68 @@
+/* Cancel requests: a connection of their own to the very server, which sends 16 bytes and waits for the end. */
+#include "private.h"
+
+struct cancel {
+	struct list link;
+	struct pools *pools;
+	struct stream *stream;
+	struct server *server;          /* not lent again while this lives; the pool keeps it (see pool_server_close) */
+	struct buf packet;
+};
+
+static void cancel_finish(struct cancel *cancel)
+{
+	struct server *server = cancel->server;
+
+	list_remove(&cancel->link);
+	stream_free(&cancel->stream);
+	buf_free(&cancel->packet);
+	mem_free(cancel);
+	if (--server->cancels == 0)
+		pool_retire(server);
+}
+
+static void cancel_event(void *owner, enum stream_event event)
+{
+	struct cancel *cancel = owner;
+
+	switch (event) {
+	case STREAM_CONNECTED:
+		stream_send(cancel->stream, cancel->packet.data, cancel->packet.len);
+		break;
+	case STREAM_READABLE:
+		stream_consume(cancel->stream, stream_len(cancel->stream));
+		break;
+	case STREAM_DRAINED:
+		break;
+	case STREAM_EOF:
+	case STREAM_FAILED:
+		cancel_finish(cancel);
+		break;
+	}
+}
+
+void pool_cancel(struct server *server)
+{
+	struct pools *pools = server_pools(server);
+	struct cancel *cancel;
+
+	if (server->state != SERVER_LENT || server->cancels >= 2)
+		return;         /* two under way are as good as ten */
+	cancel = mem_alloc(sizeof(*cancel));
+	cancel->pools = pools;
+	cancel->server = server;
+	server->cancels++;
+	list_push(&pools->cancels, &cancel->link);
+	wire_put_cancel(&cancel->packet, server->backend_pid, server->key, server->key_len);
+	counter_add(&pools->env.stats->cancels, 1);
+	cancel->stream = stream_connect(pools->env.io, (const struct sockaddr *)&server->addr, server->addr_len,
+	                                pools->conf->opt.server_connect_timeout, NULL, cancel_event, cancel);
+}
+
+void cancels_free(struct pools *pools)
+{
+	LIST_EACH_SAFE(pos, &pools->cancels) {
+		struct cancel *cancel = LIST_ITEM(pos, struct cancel, link);
+		cancel_finish(cancel);
+	}
+}

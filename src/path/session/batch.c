@@ -1,0 +1,378 @@
+/* Cuts the client's bytes into batches: what is routed as one. */
+#include <stdio.h>
+
+#include "private.h"
+
+static struct item *add_item(struct batch *b, const struct wire_msg *m)
+{
+	struct item *item;
+
+	if (b->item_count == b->item_cap) {
+		size_t cap = b->item_cap * 2;
+		struct item *items = mem_alloc(cap * sizeof(*items));
+		memcpy(items, b->items, b->item_count * sizeof(*items));
+		if (b->items != b->inline_items)
+			mem_free(b->items);
+		b->items = items;
+		b->item_cap = cap;
+	}
+	item = &b->items[b->item_count++];
+	*item = (struct item){ .type = m->type, .off = (uint32_t)b->len, .len = (uint32_t)m->total };
+	return item;
+}
+
+static void clear_items(struct batch *b)
+{
+	for (size_t i = 0; i < b->item_count; i++)
+		if (b->items[i].statement)
+			statement_unref(&b->items[i].statement);
+	b->item_count = 0;
+	if (b->items != b->inline_items) {
+		mem_free(b->items);
+		b->items = b->inline_items;
+		b->item_cap = BATCH_INLINE_ITEMS;
+	}
+}
+
+void batch_clear(struct session *s)
+{
+	struct batch *b = &s->batch;
+
+	clear_items(b);
+	verdict_unref(&b->verdict);
+	b->kind = BATCH_NONE;
+	b->is_movable = b->only_begins = b->only_ours = b->only_ends = true;
+	b->is_whole = b->has_execute = b->is_sent = b->is_streamed = b->unnamed_at_server = b->has_unknown = false;
+	b->flags = b->pins = b->uses = 0;
+	b->len = b->sent_len = b->bytes_seen = 0;
+	s->exclude = 0;
+	s->retries = 0;
+	s->must_primary = false;
+	s->delivered = s->prelude_failed = s->copy_ended = s->trace_told = false;
+	s->has_hint_route = false;
+	if (s->hint_policy) {
+		mem_free(s->hint_policy);
+		s->hint_policy = NULL;
+	}
+}
+
+void batch_consume(struct session *s)
+{
+	struct batch *b = &s->batch;
+
+	if (b->sent_len == 0)
+		return;
+	stream_consume(s->client, b->sent_len);
+	b->len -= b->sent_len;
+	b->sent_len = 0;
+	clear_items(b);
+}
+
+/* ---- verdicts ---- */
+
+static void add_verdict(struct session *s, struct verdict *v)
+{
+	struct batch *b = &s->batch;
+	bool movable = route_is_movable(v);
+
+	b->flags |= v->flags;
+	b->pins |= v->pins;
+	b->uses |= v->uses;
+	/* The first that can't move decides, and gives the reason; an empty text decides nothing. */
+	if (!b->verdict || (b->is_movable && !movable) || (b->verdict->class == SQL_EMPTY && v->class != SQL_EMPTY)) {
+		struct verdict *before = b->verdict;
+		b->verdict = verdict_ref(v);
+		verdict_unref(&before);
+	}
+	b->is_movable &= movable;
+	b->only_begins &= v->class == SQL_TRANSACTION && (v->flags & SQL_F_BEGINS) && v->statements == 1;
+	b->only_ours &= (v->flags & SQL_F_PGSHUNT) != 0;
+	b->only_ends &= v->class == SQL_TRANSACTION && (v->flags & SQL_F_ENDS) && v->statements == 1;
+}
+
+struct hint_owner {
+	struct session *s;
+};
+
+static void take_hint(void *owner, struct span key, struct span value)
+{
+	struct session *s = ((struct hint_owner *)owner)->s;
+	char *text = mem_strndup(value.data, value.len), name[64];
+	struct err err = { 0 };
+	const char *target;
+	enum conf_route route;
+
+	snprintf(name, sizeof(name), "%.*s", (int)MIN(key.len, sizeof(name) - 1), key.data);
+	if (strcmp(name, "route") == 0) {
+		if (conf_parse_route(text, &route, &target, &err)) {
+			s->has_hint_route = true;
+			s->hint_route.target = route;
+			mem_free(s->hint_route_name);
+			s->hint_route_name = mem_strdup(target);
+		}
+	} else {
+		if (!s->hint_policy) {
+			s->hint_policy = mem_alloc(sizeof(*s->hint_policy));
+			*s->hint_policy = *session_policy(s);
+		}
+		conf_policy_set(s->hint_policy, name, text, &err);
+	}
+	if (err_is_set(&err))
+		log_warning("C-%llu hint ignored: %s", (unsigned long long)s->id, err.text);
+	mem_free(text);
+}
+
+/* Hints are read per text: a comment in front of it. */
+void batch_hint(struct session *s, struct span sql)
+{
+	struct hint_owner owner = { s };
+	size_t i = 0;
+
+	if (!session_policy(s)->client_overrides)
+		return;
+	while (i < sql.len && (sql.data[i] == ' ' || sql.data[i] == '\n' || sql.data[i] == '\t' || sql.data[i] == '\r'))
+		i++;
+	if (sql.len - i > 4 && sql.data[i] == '/' && sql.data[i + 1] == '*')
+		sql_hints(sql, take_hint, &owner);
+}
+
+/* ---- one message ---- */
+
+static bool take_query(struct session *s, const struct wire_msg *m)
+{
+	struct batch *b = &s->batch;
+	struct verdict *v;
+	struct span sql;
+
+	if (!wire_read_query(m, &sql, &s->err))
+		return false;
+	named_drop(s, "");                      /* as PostgreSQL does */
+	batch_hint(s, sql);
+	v = sql_verdict(s->env->sql, sql, s->mode);
+	add_verdict(s, v);
+	verdict_unref(&v);
+	if (b->kind == BATCH_EXTENDED)
+		b->is_movable = false;          /* a simple query inside an unfinished extended batch: let the primary sort it out */
+	else
+		b->kind = BATCH_SIMPLE;
+	b->is_whole = true;
+	add_item(b, m);
+	return true;
+}
+
+static bool take_parse(struct session *s, const struct wire_msg *m)
+{
+	struct batch *b = &s->batch;
+	struct wire_parse parse;
+	struct item *item;
+
+	if (!wire_read_parse(m, &parse, &s->err))
+		return false;
+	item = add_item(b, m);
+	item->statement = statement_intern(s, &parse);
+	item->is_named = parse.name[0] != '\0';
+	named_put(s, parse.name, item->statement);
+	batch_hint(s, item->statement->sql);
+	add_verdict(s, item->statement->verdict);
+	counter_add(&pool_set_stats(s->set)->client_parse_count, 1);
+	return true;
+}
+
+/* Bind, Describe and Close of a statement. */
+static void take_statement(struct session *s, const struct wire_msg *m, const char *name)
+{
+	struct batch *b = &s->batch;
+	struct item *item = add_item(b, m);
+	struct statement *statement = named_find(s, name);
+
+	item->statement = statement_ref(statement);
+	item->is_named = name[0] != '\0';
+	if (m->type == 'C') {
+		named_drop(s, name);
+		return;
+	}
+	if (!statement) {
+		b->has_unknown = true;
+		b->is_movable = false;
+		return;
+	}
+	batch_hint(s, statement->sql);
+	add_verdict(s, statement->verdict);
+}
+
+static bool take_bind(struct session *s, const struct wire_msg *m)
+{
+	struct wire_bind bind;
+
+	if (!wire_read_bind(m, &bind, &s->err))
+		return false;
+	take_statement(s, m, bind.statement);
+	counter_add(&pool_set_stats(s->set)->bind_count, 1);
+	return true;
+}
+
+static bool take_target(struct session *s, const struct wire_msg *m)
+{
+	struct wire_target target;
+
+	if (!wire_read_target(m, &target, &s->err))
+		return false;
+	if (target.kind == 'S')
+		take_statement(s, m, target.name);
+	else
+		add_item(&s->batch, m);
+	return true;
+}
+
+/* false: malformed. */
+static bool take_message(struct session *s, const struct wire_msg *m)
+{
+	struct batch *b = &s->batch;
+
+	if (m->type == 'Q')
+		return take_query(s, m);
+	if (m->type == 'F') {
+		b->kind = BATCH_FUNCTION;
+		b->is_movable = b->only_begins = false;
+		b->is_whole = true;
+		add_item(b, m);
+		return true;
+	}
+	b->kind = BATCH_EXTENDED;
+	switch (m->type) {
+	case 'P':
+		return take_parse(s, m);
+	case 'B':
+		return take_bind(s, m);
+	case 'D':
+	case 'C':
+		return take_target(s, m);
+	case 'E':
+		b->has_execute = true;
+		break;
+	case 'S':
+		b->is_whole = true;
+		break;
+	default:
+		break;
+	}
+	add_item(b, m);
+	return true;
+}
+
+/* ---- long messages ---- */
+
+/* Gives the server what has come of a message too long to be held. false: more is to come, or the server is full. */
+static bool pass_on(struct session *s)
+{
+	size_t now = MIN(s->client_pass_left, stream_len(s->client));
+
+	stream_send(s->server->stream, stream_data(s->client), now);
+	stream_consume(s->client, now);
+	s->client_pass_left -= now;
+	s->batch.bytes_seen += now;
+	return s->client_pass_left == 0;
+}
+
+/* A message longer than batch_max_bytes: the primary gets it as it comes, and since nobody has read it whole, the session stays with
+ * that server. */
+static enum session_event begin_streaming(struct session *s, const struct wire_msg *m)
+{
+	struct batch *b = &s->batch;
+	struct item *item;
+
+	if (m->type == 'B') {
+		struct wire_msg front = *m;
+		struct wire_bind bind;
+
+		front.body_len = m->have - WIRE_HEADER_BYTES;
+		front.total = m->have;
+		if (!wire_read_bind(&front, &bind, &s->err))
+			return EV_C_VIOLATION;
+		take_statement(s, m, bind.statement);
+		item = &b->items[b->item_count - 1];
+	} else {
+		item = add_item(b, m);
+		b->pins |= SQL_PIN_UNKNOWN;
+	}
+	item->len = (uint32_t)m->have;
+	b->kind = m->type == 'Q' ? BATCH_SIMPLE : m->type == 'F' ? BATCH_FUNCTION : BATCH_EXTENDED;
+	b->is_movable = false;
+	b->is_streamed = true;
+	b->len += m->have;
+	b->bytes_seen += m->have;
+	s->client_pass_left = m->total - m->have;
+	return EV_C_FLUSH;
+}
+
+/* ---- the scan ---- */
+
+enum session_event batch_scan(struct session *s)
+{
+	struct batch *b = &s->batch;
+	size_t most = (size_t)s->conf->opt.batch_max_bytes;
+
+	if (s->client_pass_left) {
+		if (!pass_on(s))
+			return EV_COUNT;
+		if (b->kind != BATCH_EXTENDED) {
+			b->is_whole = true;
+			return EV_C_BATCH;
+		}
+	}
+	for (;;) {
+		struct wire_msg m = { 0 };
+		enum wire_rc rc = wire_peek(stream_data(s->client) + b->len, stream_len(s->client) - b->len, WIRE_FROM_CLIENT,
+		                            (size_t)s->conf->opt.max_packet_size, &m, &s->err);
+
+		if (rc == WIRE_FAIL)
+			return EV_C_VIOLATION;
+		if (rc == WIRE_AGAIN) {
+			stream_set_window(s->client, b->len + 4096);
+			return EV_COUNT;
+		}
+		if (m.have < m.total) {
+			if (b->bytes_seen + m.total > most && m.have > 4096)
+				return begin_streaming(s, &m);
+			stream_set_window(s->client, MIN(b->len + m.total, b->len + most + 4096));
+			return EV_COUNT;
+		}
+		if (m.type == 'X')
+			return EV_C_TERMINATE;
+		if (m.type == 'p') {
+			err_set(&s->err, "08P01", "unexpected password message");
+			return EV_C_VIOLATION;
+		}
+		if (b->kind == BATCH_NONE && (m.type == 'd' || m.type == 'c' || m.type == 'f')) {
+			stream_consume(s->client, m.total);     /* copy data after a COPY that failed: PostgreSQL drops it too */
+			if (stream_len(s->client) == 0)
+				return EV_COUNT;
+			continue;
+		}
+		if (!take_message(s, &m))
+			return EV_C_VIOLATION;
+		b->len += m.total;
+		b->bytes_seen += m.total;
+		if (b->is_whole)
+			return EV_C_BATCH;
+		if (m.type == 'H')
+			return EV_C_FLUSH;
+		if (b->bytes_seen > most) {
+			b->is_movable = false;
+			b->is_streamed = true;
+			return EV_C_FLUSH;
+		}
+		if (stream_len(s->client) == b->len) {
+			stream_set_window(s->client, b->len + 4096);
+			return EV_COUNT;
+		}
+	}
+}
+
+/* An open batch on a standby that turns out to need the primary: it leaves, as long as nothing but Parse and Describe was flushed. */
+bool batch_must_move(struct session *s)
+{
+	const struct topo *topo = s->env->topo;
+
+	return !s->batch.is_movable && s->server && s->tx == 'I' && !s->pins && s->server->node != topo->primary && topo->primary >= 0;
+}

@@ -1,0 +1,283 @@
+/* The client's side: bytes in, events out of them; and how a session begins and ends. */
+#include <stdio.h>
+#include <unistd.h>
+
+#include "private.h"
+
+/* ---- the pump ---- */
+
+/* Whether more of the client's bytes may be looked at. In RELAY, WAIT and WELCOME they wait for the answer. */
+static bool is_listening(const struct session *s)
+{
+	switch (s->state) {
+	case ST_START:
+	case ST_AUTH:
+	case ST_READY:
+	case ST_HELD:
+	case ST_FAILED:
+	case ST_SKIP:
+		return true;
+	case ST_OPEN:
+		/* Whether an open batch must leave its standby can only be decided when what was flushed has been answered. */
+		return stream_unsent(s->server->stream) == 0 && (!expects_are_open(s) || s->server->node == s->env->topo->primary);
+	case ST_COPY_IN:
+		return stream_unsent(s->server->stream) == 0;
+	case ST_CONSOLE:
+		return !s->console_busy;
+	case ST_WELCOME:
+	case ST_WAIT:
+	case ST_RELAY:
+	case ST_CLOSED:
+		return false;
+	case ST_COUNT:
+		break;
+	}
+	return false;
+}
+
+/* While skipping to Sync. */
+static enum session_event skip_scan(struct session *s)
+{
+	for (;;) {
+		struct wire_msg m = { 0 };
+		enum wire_rc rc;
+
+		if (s->client_pass_left) {
+			size_t now = MIN(s->client_pass_left, stream_len(s->client));
+			stream_consume(s->client, now);
+			s->client_pass_left -= now;
+			if (s->client_pass_left)
+				return EV_COUNT;
+		}
+		rc = wire_peek(stream_data(s->client), stream_len(s->client), WIRE_FROM_CLIENT, (size_t)s->conf->opt.max_packet_size, &m, &s->err);
+		if (rc == WIRE_FAIL)
+			return EV_C_VIOLATION;
+		if (rc == WIRE_AGAIN)
+			return EV_COUNT;
+		if (m.type == 'X')
+			return EV_C_TERMINATE;
+		s->client_pass_left = m.total;
+		if (m.type == 'S') {
+			stream_consume(s->client, MIN(m.total, stream_len(s->client)));
+			s->client_pass_left = 0;
+			return EV_C_SYNC;
+		}
+	}
+}
+
+static enum session_event scan(struct session *s)
+{
+	if (s->state == ST_START)
+		return startup_scan(s);
+	if (stream_len(s->client) == 0)
+		return EV_COUNT;
+	switch (s->state) {
+	case ST_AUTH:
+		return password_scan(s);
+	case ST_COPY_IN:
+		return EV_C_COPY;
+	case ST_SKIP:
+		return skip_scan(s);
+	case ST_CONSOLE:
+		return console_scan(s);
+	default:
+		return batch_scan(s);
+	}
+}
+
+/* One callback handles what one read brought: bounded by the window. */
+void client_pump(struct session *s)
+{
+	if (s->pumping)
+		return;
+	s->pumping = true;
+	while (is_listening(s)) {
+		enum session_event event;
+		size_t before = stream_len(s->client);
+
+		if (s->closing_asked && (s->state == ST_READY || s->state == ST_CONSOLE)) {
+			session_step(s, EV_K_KILL);
+			break;
+		}
+		event = scan(s);
+		if (event == EV_COUNT)
+			break;
+		session_step(s, event);
+		if (s->state == ST_COPY_IN && event == EV_C_COPY && stream_len(s->client) == before)
+			break;
+	}
+	/* The end of the stream counts once everything before it has been dealt with. */
+	if (s->client_at_end && s->state != ST_CLOSED && (is_listening(s) || stream_len(s->client) <= s->batch.sent_len || s->state == ST_WAIT))
+		session_step(s, EV_C_TERMINATE);
+	s->pumping = false;
+}
+
+void client_event(void *owner, enum stream_event event)
+{
+	struct session *s = owner;
+
+	switch (event) {
+	case STREAM_CONNECTED:
+		break;
+	case STREAM_READABLE:
+		client_pump(s);
+		break;
+	case STREAM_DRAINED:
+		if (s->server)
+			stream_resume(s->server->stream);
+		break;
+	case STREAM_EOF:
+		s->client_at_end = true;
+		client_pump(s);
+		break;
+	case STREAM_FAILED:
+		session_step(s, EV_C_TERMINATE);
+		break;
+	}
+}
+
+/* ---- begin and end ---- */
+
+static struct io_tcp tcp_of(const struct conf *conf)
+{
+	return (struct io_tcp){ .keepalive = conf->opt.tcp_keepalive, .keepidle_s = (int)(conf->opt.tcp_keepidle / USEC_PER_SEC),
+		                .keepintvl_s = (int)(conf->opt.tcp_keepintvl / USEC_PER_SEC), .keepcnt = (int)conf->opt.tcp_keepcnt,
+		                .user_timeout_ms = (int)(conf->opt.tcp_user_timeout / USEC_PER_MS) };
+}
+
+/* A key no other session of the process has: the worker's number in front, then a counter. */
+static void give_key(struct session *s)
+{
+	struct session_env *env = s->env;
+	struct hash128 id;
+
+	do {
+		env->last_key = (env->last_key + 1) & 0xffffff;
+		s->key_pid = (uint32_t)env->worker << 24 | env->last_key;
+		id = (struct hash128){ s->key_pid, 0 };
+	} while (env->last_key == 0 || map_get(&env->by_key, id));
+	map_put(&env->by_key, id, s);
+	s->key_len = 4;
+	random_bytes(s->key, sizeof(s->key));
+}
+
+void session_new(struct session_env *env, int fd)
+{
+	struct session *s = mem_alloc(sizeof(*s));
+	struct io_tcp tcp = tcp_of(env->conf);
+
+	s->env = env;
+	s->id = (++env->last_id << 7) | env->worker;
+	s->tx = 'I';
+	s->last_node = -1;
+	s->mode = (struct sql_mode){ true, true };
+	s->conf = conf_ref(env->conf);
+	s->connected_us = s->idle_since_us = time_wall_us();
+	s->idle_since_us = time_mono_us();
+	s->batch.items = s->batch.inline_items;
+	s->batch.item_cap = BATCH_INLINE_ITEMS;
+	s->batch.is_movable = s->batch.only_begins = s->batch.only_ours = s->batch.only_ends = true;
+	list_init(&s->waiting);
+	list_push(&env->sessions, &s->link);
+	give_key(s);
+	counter_add(&env->stats->clients_accepted, 1);
+	atomic_fetch_add(env->client_count, 1);
+	s->client = stream_of_fd(env->io, fd, &tcp, client_event, s);
+}
+
+static void session_free(void *object)
+{
+	struct session *s = object;
+
+	buf_free(&s->held);
+	buf_free(&s->welcome_extra);
+	buf_free(&s->console_text);
+	mem_free(s->expects);
+	mem_free(s->user);
+	mem_free(s->database);
+	mem_free(s->application_name);
+	mem_free(s->policy_copy);
+	mem_free(s->hint_policy);
+	mem_free(s->hint_route_name);
+	vars_free(&s->vars);
+	vars_free(&s->vars_outer);
+	conf_unref(&s->conf);
+	mem_wipe(s->key, sizeof(s->key));
+	mem_free(s);
+}
+
+/* What a departing client leaves to its server. An open transaction is rolled back by closing: as if the client had been direct. */
+static enum pool_release leaving(const struct session *s)
+{
+	if (s->batch.is_sent || s->tx != 'I')
+		return RELEASE_CLOSE;
+	return s->pins ? RELEASE_RESET : RELEASE_CLEAN;
+}
+
+void session_bury(struct session *s)
+{
+	ENSURE(s->state == ST_CLOSED);
+	find_stop_waiting(s);
+	timer_free(&s->timer);
+	if (s->server)
+		pool_release(&s->server, leaving(s));
+	batch_clear(s);
+	expects_clear(s);
+	named_drop_all(s);
+	map_free(&s->named);
+	settings_unref(&s->settings);
+	pool_set_release(&s->set);
+	auth_server_free(&s->login);
+	stream_free(&s->client);
+	map_remove(&s->env->by_key, (struct hash128){ s->key_pid, 0 });
+	list_remove(&s->link);
+	list_remove(&s->waiting);
+	atomic_fetch_sub(s->env->client_count, 1);
+	if (!s->console_busy)           /* else the console's answer frees it */
+		loop_bury(s->env->loop, session_free, s);
+}
+
+void session_bury_late(struct session *s)
+{
+	loop_bury(s->env->loop, session_free, s);
+}
+
+/* The line PgBouncer's users look for. */
+static void log_closing(const struct session *s, const char *why)
+{
+	char host[64];
+	int port;
+
+	stream_peer(s->client, host, sizeof(host), &port);
+	log_info("C-%llu: %s/%s@%s:%d closing because: %s (age=%llds)", (unsigned long long)s->id, s->database ? s->database : "(nodb)",
+	         s->user ? s->user : "(nouser)", host, port, why, (long long)((time_wall_us() - s->connected_us) / USEC_PER_SEC));
+}
+
+void act_close_quietly(struct session *s)
+{
+	if (s->is_greeted && s->conf->opt.log_disconnections)
+		log_closing(s, s->client_at_end || stream_is_broken(s->client) ? "client unexpected eof" : "client close request");
+	session_bury(s);
+}
+
+void act_close_with_error(struct session *s)
+{
+	if (s->conf->opt.log_pooler_errors)
+		log_closing(s, s->err.text);
+	if (strcmp(s->err.sqlstate, "08P01") == 0)
+		counter_add(&s->env->stats->protocol_errors, 1);
+	client_flush_error(s, "FATAL");
+	stream_end(s->client);
+	session_bury(s);
+}
+
+void client_flush_error(struct session *s, const char *severity)
+{
+	wire_put_error(stream_queued(s->client), severity, &s->err);
+	stream_flush(s->client);
+}
+
+void act_no_action(struct session *s)
+{
+	(void)s;
+}

@@ -1,0 +1,234 @@
+/* From a batch to a server: policy, route, waiting. */
+#include <stdio.h>
+
+#include "private.h"
+
+/* ---- waiting ---- */
+
+static void wait_timer_fired(void *owner);
+
+void wait_set_timer(struct session *s, usec_t in_us)
+{
+	if (!s->timer)
+		s->timer = timer_new(s->env->loop, wait_timer_fired, s);
+	timer_set(s->timer, in_us);
+}
+
+void find_stop_waiting(struct session *s)
+{
+	if (s->waits_for == WAIT_NOTHING)
+		return;
+	s->waits_for = WAIT_NOTHING;
+	if (s->timer)
+		timer_stop(s->timer);
+	list_remove(&s->waiting);
+	pool_wait_cancel(&s->waiter);
+}
+
+static void give_up_waiting(struct session *s)
+{
+	if (s->waits_for == WAIT_SERVER) {
+		err_set(&s->err, "53300", "no server connection became free within query_wait_timeout");
+		err_hint(&s->err, "Raise default_pool_size or query_wait_timeout, or look for long transactions in SHOW SERVERS.");
+	} else if (s->waits_for == WAIT_NODE) {
+		err_set(&s->err, "57P03", "no standby may run this read");
+		err_hint(&s->err, "primary_fallback is off; see SHOW NODES on database pgshunt for lag and state of the standbys.");
+	} else {
+		err_set(&s->err, "57P03", "no primary within primary_wait");
+		err_hint(&s->err, "See SHOW NODES on database pgshunt; promote a standby or bring the primary back.");
+	}
+	find_stop_waiting(s);
+	session_step(s, EV_P_REFUSED);
+}
+
+/* The precise timer of a session: what it waits for has not come in time. */
+static void wait_timer_fired(void *owner)
+{
+	struct session *s = owner;
+
+	if (s->state == ST_WELCOME || s->waits_for == WAIT_SAMPLE) {
+		find_stop_waiting(s);
+		session_step(s, EV_P_AGAIN);
+	} else if (s->waits_for != WAIT_NOTHING) {
+		give_up_waiting(s);
+	}
+}
+
+/* Waits for the topology to change; the deadline counts from the beginning of the wait, whatever it is for. */
+static void wait_for_topo(struct session *s, enum pending_wait what, usec_t most)
+{
+	usec_t waited = time_mono_us() - s->wait_began_us;
+
+	s->waits_for = what;
+	list_remove(&s->waiting);
+	list_push(&s->env->topo_waiters, &s->waiting);
+	wait_set_timer(s, MAX(most - waited, 0));
+}
+
+void find_topo_changed(struct session *s)
+{
+	if (s->waits_for == WAIT_SERVER || s->waits_for == WAIT_NOTHING)
+		return;
+	find_stop_waiting(s);
+	session_step(s, EV_P_AGAIN);
+}
+
+/* ---- policy ---- */
+
+const struct conf_policy *session_policy(const struct session *s)
+{
+	if (s->vars)
+		return &s->vars->policy;
+	return s->policy ? s->policy : &s->conf->policy;
+}
+
+/* Hint over session over user and database over [pgshunt]. */
+void find_policy(struct session *s, struct route_policy *out)
+{
+	const char *name = NULL;
+	struct err err;
+
+	*out = (struct route_policy){ .conf = s->hint_policy ? s->hint_policy : session_policy(s) };
+	if (s->has_hint_route) {
+		out->target = s->hint_route.target;
+		out->target_name = s->hint_route_name;
+		out->target_is_hint = true;
+	} else if (s->vars && s->vars->has_route) {
+		out->target = s->vars->route;
+		out->target_name = s->vars->route_name;
+	} else if (conf_parse_route(out->conf->route, &out->target, &name, &err)) {
+		out->target_name = name;
+	}
+}
+
+/* ---- servers ---- */
+
+static void took_server(struct session *s, struct server *server)
+{
+	s->server = server;
+	session_step(s, EV_P_SERVER);
+}
+
+static void server_came(void *owner, struct server *server, const struct err *err)
+{
+	struct session *s = owner;
+
+	find_stop_waiting(s);
+	if (server) {
+		took_server(s, server);
+		return;
+	}
+	/* What every node would say (password, database, rights) is the answer; else another node may do. */
+	if (strncmp(err->sqlstate, "28", 2) == 0 || strncmp(err->sqlstate, "3D", 2) == 0 || strncmp(err->sqlstate, "42", 2) == 0) {
+		s->err = *err;
+		session_step(s, EV_P_REFUSED);
+		return;
+	}
+	s->exclude |= 1u << s->waiter_node;
+	session_step(s, EV_P_AGAIN);
+}
+
+static void borrow(struct session *s, int node)
+{
+	struct server *server = NULL;
+
+	/* currval and lastval belong to the server of the session's last write, as long as nobody else has had it (design 6). */
+	if (s->batch.uses & SQL_PIN_SEQUENCE && s->write_server) {
+		server = pool_take_same(s->set, s->write_node, s->write_server, s->write_seq);
+		if (!server && !s->pins) {
+			err_set(&s->err, "55000", "the server of this session's last write has been lent to others since");
+			err_hint(&s->err, "Use INSERT ... RETURNING, or call currval() and lastval() in the transaction of the write.");
+			session_step(s, EV_P_REFUSED);
+			return;
+		}
+	}
+	if (!server)
+		server = pool_take(s->set, node);
+	if (server) {
+		took_server(s, server);
+		return;
+	}
+	s->waits_for = WAIT_SERVER;
+	s->waiter_node = node;
+	wait_set_timer(s, MAX(session_policy(s)->query_wait_timeout - (time_mono_us() - s->wait_began_us), 0));
+	pool_wait(s->set, node, &s->waiter, server_came, s);
+}
+
+static void keep_reason(struct session *s, const struct route_choice *choice)
+{
+	s->last_reason = choice->reason;
+	s->last_node = choice->node;
+	snprintf(s->last_reason_name, sizeof(s->last_reason_name), "%s", choice->reason_name ? choice->reason_name : "");
+}
+
+static void count_choice(struct session *s, const struct route_choice *choice)
+{
+	struct stats_worker *stats = s->env->stats;
+
+	if (!s->batch.is_movable)
+		return;
+	if (choice->node != s->env->topo->primary)
+		counter_add(&stats->reads_on_standby, 1);
+	else
+		counter_add(&stats->reads_on_primary, 1);
+	if (choice->reason == ROUTE_R_CONSISTENCY)
+		counter_add(&stats->reads_by_consistency, 1);
+}
+
+/* A node tried in vain is tried again after a while, when nothing else is left. */
+static void wait_for_any_node(struct session *s, enum pending_wait what, usec_t most)
+{
+	if (s->exclude)
+		s->env->node_trouble(s->env->owner, -1);
+	s->exclude = 0;
+	wait_for_topo(s, what, most);
+}
+
+void act_find_server(struct session *s)
+{
+	struct session_env *env = s->env;
+	const struct conf_policy *conf = s->hint_policy ? s->hint_policy : session_policy(s);
+	struct route_policy policy;
+	struct route_request request;
+	struct route_choice choice;
+	usec_t now = time_mono_us();
+
+	if (!s->wait_began_us) {
+		s->wait_began_us = s->batch_began_us = now;
+		if (conf->consistency == CONS_STRONG)
+			need_add_time(&s->need, now);
+	}
+	need_resolve(&s->need, env->topo);
+	find_policy(s, &policy);
+	request = (struct route_request){ .topo = env->topo, .policy = &policy, .verdict = s->batch.verdict, .need = s->need, .now_us = now,
+		                          .may_wait = now - s->wait_began_us < conf->consistency_wait, .exclude = s->exclude,
+		                          .must_primary = s->must_primary || s->batch.has_unknown || !s->batch.verdict,
+		                          .primary_reason = s->must_primary ? s->primary_reason : ROUTE_R_UNPARSED,
+		                          .primary_reason_name = s->reason_name[0] ? s->reason_name : NULL };
+	if (!s->batch.is_movable && s->batch.verdict && route_is_movable(s->batch.verdict))
+		request.must_primary = true;    /* streamed: too long to be held */
+	choice = route_pick(&request, &env->route);
+	switch (choice.outcome) {
+	case ROUTE_TO_NODE:
+		keep_reason(s, &choice);
+		count_choice(s, &choice);
+		borrow(s, choice.node);
+		break;
+	case ROUTE_WAIT_SAMPLE:
+		if (s->waits_for == WAIT_NOTHING)
+			counter_add(&env->stats->sample_waits, 1);
+		wait_for_topo(s, WAIT_SAMPLE, conf->consistency_wait);
+		env->want_sample(env->owner);
+		break;
+	case ROUTE_WAIT_PRIMARY:
+		wait_for_any_node(s, WAIT_PRIMARY, conf->primary_wait);
+		break;
+	case ROUTE_WAIT_NODE:
+		wait_for_any_node(s, WAIT_NODE, conf->query_wait_timeout);
+		break;
+	case ROUTE_REFUSE:
+		s->err = choice.err;
+		session_step(s, EV_P_REFUSED);
+		break;
+	}
+}

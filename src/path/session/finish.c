@@ -1,0 +1,258 @@
+/* How a batch ends: answered, refused, run again elsewhere, or lost with its server. */
+#include <stdio.h>
+
+#include "private.h"
+
+/* ---- answered ---- */
+
+static void count_finished(struct session *s)
+{
+	struct stats_pool *stats = pool_set_stats(s->set);
+	usec_t now = time_mono_us();
+	uint64_t in = stream_bytes_in(s->client), out = stream_bytes_out(s->client);
+
+	counter_add(&stats->query_time, (uint64_t)(now - s->batch_began_us));
+	counter_add(&s->env->node_stats[s->server->node].time_us, (uint64_t)(now - s->batch_began_us));
+	counter_add(&stats->bytes_received, in - s->counted_in);
+	counter_add(&stats->bytes_sent, out - s->counted_out);
+	s->counted_in = in;
+	s->counted_out = out;
+	if (s->tx == 'I') {
+		counter_add(&stats->xact_count, 1);
+		counter_add(&stats->xact_time, (uint64_t)(now - s->tx_began_us));
+	}
+	s->idle_since_us = now;
+}
+
+/* What DISCARD ALL and DEALLOCATE leave of our knowledge. */
+static void apply_discard(struct session *s)
+{
+	if (!(s->batch.flags & (SQL_F_DISCARD_ALL | SQL_F_DEALLOCATE)))
+		return;
+	server_forget_statements(s->server);
+	if (s->batch.flags & SQL_F_DISCARD_ALL && s->tx == 'I') {
+		named_drop_all(s);
+		settings_unref(&s->server->settings);
+		s->pins = 0;
+	}
+}
+
+static void end_batch(struct session *s)
+{
+	count_finished(s);
+	apply_discard(s);
+	expects_clear(s);
+	if (!s->batch.is_movable) {
+		s->write_server = s->server->id;
+		s->write_seq = s->server->lent_seq;
+		s->write_node = s->server->node;
+	}
+	if (s->tx == 'I' && s->vars_outer)
+		vars_end_transaction(s);
+	batch_clear(s);
+	s->reason_name[0] = '\0';
+	s->wait_began_us = s->batch_began_us = 0;
+	stream_set_window(s->client, 0);
+}
+
+void act_finish_batch(struct session *s)
+{
+	end_batch(s);
+	if (s->pins == 0 && s->tx == 'I') {     /* DISCARD ALL has freed the session; the guard was asked before */
+		s->lost_pins = 0;
+	}
+	if (stream_len(s->server->stream) > 0)
+		server_event(s, STREAM_READABLE);
+	client_pump(s);
+}
+
+void act_finish_and_release(struct session *s)
+{
+	end_batch(s);
+	pool_release(&s->server, RELEASE_CLEAN);
+	client_pump(s);
+}
+
+/* ---- refused ---- */
+
+/* ErrorResponse, and ReadyForQuery when the batch is here to its end. */
+static void answer_error(struct session *s)
+{
+	struct buf *out = stream_queued(s->client);
+	bool is_whole = s->batch.is_whole;
+
+	find_stop_waiting(s);
+	wire_put_error(out, "ERROR", &s->err);
+	if (is_whole)
+		wire_put_ready(out, (uint8_t)s->tx);
+	stream_flush(s->client);
+	s->batch.sent_len = s->batch.len;
+	batch_consume(s);
+	batch_clear(s);
+	buf_free(&s->held);
+	expects_clear(s);
+	err_clear(&s->err);
+	s->preludes = 0;
+	s->pass_left = 0;
+	s->reason_name[0] = '\0';
+	s->wait_began_us = s->batch_began_us = 0;
+	s->idle_since_us = time_mono_us();
+	stream_set_window(s->client, 0);
+	client_pump(s);
+}
+
+void act_answer_error(struct session *s)
+{
+	answer_error(s);
+}
+
+void act_answer_canceled(struct session *s)
+{
+	err_set(&s->err, "57014", "canceling statement due to user request");
+	answer_error(s);
+}
+
+void act_cancel_on_server(struct session *s)
+{
+	pool_cancel(s->server);
+}
+
+void act_answer_ready(struct session *s)
+{
+	wire_put_ready(stream_queued(s->client), s->tx);
+	stream_flush(s->client);
+}
+
+/* ---- run again ---- */
+
+/* The batch is in the client's window still, untouched. */
+static void rewind_batch(struct session *s)
+{
+	expects_clear(s);
+	buf_free(&s->held);
+	s->preludes = 0;
+	s->pass_left = 0;
+	s->batch.is_sent = s->batch.unnamed_at_server = false;
+	s->batch.sent_len = 0;
+	s->wait_began_us = 0;
+}
+
+void act_release_and_retry(struct session *s)
+{
+	pool_release(&s->server, RELEASE_DRAIN);
+	rewind_batch(s);
+	act_find_server(s);
+}
+
+void act_drop_and_retry(struct session *s)
+{
+	counter_add(&s->env->stats->retries_lost, 1);
+	counter_add(&s->env->node_stats[s->server->node].retries, 1);
+	s->env->node_trouble(s->env->owner, s->server->node);
+	s->exclude |= 1u << s->server->node;
+	s->retries++;
+	pool_release(&s->server, RELEASE_CLOSE);
+	rewind_batch(s);
+	act_find_server(s);
+}
+
+/* ---- lost ---- */
+
+bool loss_can_retry(struct session *s)
+{
+	const struct batch *b = &s->batch;
+
+	if (s->delivered || s->tx != 'I' || s->pins || !b->is_whole || s->retries > 2 || (b->flags & SQL_F_EXTERNAL) || b->sent_len == 0)
+		return false;
+	return b->only_begins || (b->is_movable && session_policy(s)->retry_reads);
+}
+
+/* A transaction that was open before the batch and that the batch did not try to end: it is lost, and known to be. */
+bool loss_loses_tx(struct session *s)
+{
+	return s->tx != 'I' && !(s->batch.flags & SQL_F_ENDS);
+}
+
+static const char *node_name(const struct session *s)
+{
+	return session_node_name(s, s->server->node);
+}
+
+static void describe_loss(struct session *s)
+{
+	struct session_env *env = s->env;
+
+	if (loss_loses_tx(s)) {
+		counter_add(&env->stats->lost_in_transaction, 1);
+		err_set(&s->err, "40001", "the server \"%s\" was lost inside the transaction: nothing was committed", node_name(s));
+		err_hint(&s->err, "Roll back and run the transaction again.");
+	} else if (s->batch.is_movable && s->tx == 'I') {
+		counter_add(&env->stats->lost_after_rows, 1);
+		err_set(&s->err, "08006", "the server \"%s\" was lost while its result was being delivered", node_name(s));
+		err_hint(&s->err, "Nothing was changed; run the query again.");
+	} else {
+		counter_add(&env->stats->lost_unknown, 1);
+		err_set(&s->err, "08007", "the server \"%s\" was lost before it answered: whether the %s took effect is not known", node_name(s),
+		        s->tx != 'I' ? "commit" : "statement");
+		err_hint(&s->err, "Read back what it was to change before running it again.");
+	}
+}
+
+/* Whatever a lost write did, later reads must not be older than it. */
+static void lose_server(struct session *s)
+{
+	uint32_t before = s->pins;
+
+	if (!s->batch.is_movable)
+		need_add_time(&s->need, time_mono_us());
+	s->env->node_trouble(s->env->owner, s->server->node);
+	s->lost_pins = before & ~s->batch.pins;
+	s->pins = 0;
+	pool_release(&s->server, RELEASE_CLOSE);
+}
+
+void act_answer_lost(struct session *s)
+{
+	bool loses_tx = loss_loses_tx(s);
+
+	describe_loss(s);
+	s->tx = loses_tx ? 'E' : 'I';
+	lose_server(s);
+	relay_deliver(s);
+	/* A message cut in the middle can't be completed: the client would read the error as its rest. */
+	if (s->pass_left) {
+		session_step(s, EV_K_KILL);
+		return;
+	}
+	s->batch.is_whole = s->state != ST_SKIP;        /* COPY and long batches end here too; only an open one still owes its Sync */
+	answer_error(s);
+}
+
+/* Between two statements of a transaction: told at the next one. */
+void act_lose_transaction(struct session *s)
+{
+	describe_loss(s);
+	s->tx_err = s->err;
+	s->tx_err_pending = true;
+	s->tx = 'E';
+	lose_server(s);
+	err_clear(&s->err);
+}
+
+/* Between transactions, with a server held for its state. */
+void act_lose_state(struct session *s)
+{
+	lose_server(s);
+	client_pump(s);
+}
+
+void act_answer_lost_state(struct session *s)
+{
+	char what[160];
+
+	session_pins_text(s->lost_pins, what, sizeof(what));
+	err_set(&s->err, "55000", "the server of this session was lost, and with it: %s", what);
+	err_hint(&s->err, "Set up what is named again; the statement was not run.");
+	s->lost_pins = 0;
+	answer_error(s);
+}

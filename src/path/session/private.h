@@ -1,0 +1,257 @@
+/* private.h - of src/path/session: one client's state, and the calls its files make of each other. */
+#ifndef PGSHUNT_SESSION_PRIVATE_H
+#define PGSHUNT_SESSION_PRIVATE_H
+
+#include "pgshunt/session.h"
+
+enum session_state {
+#define STATE(name, text) ST_##name,
+#include "session_fsm.def"
+	ST_COUNT,
+	ST_SAME = ST_COUNT
+};
+
+enum session_event {
+#define EVENT(name) EV_##name,
+#include "session_fsm.def"
+	EV_COUNT
+};
+
+/* ---- statements: texts that were parsed by the protocol, interned a worker ---- */
+
+struct statement {
+	struct hash128 id;              /* of parameter types and text */
+	size_t refs;
+	struct session_env *env;
+	struct verdict *verdict;
+	uint16_t type_count;
+	const uint8_t *types;           /* 4 bytes each, as in the message */
+	struct span sql;
+};
+struct statement *statement_intern(struct session *s, const struct wire_parse *parse);
+struct statement *statement_ref(struct statement *statement);
+void statement_unref(struct statement **statement);
+/* The name under which servers know it: from its id, so that nobody has to remember one. */
+#define STATEMENT_NAME_BYTES 40
+void statement_server_name(const struct statement *statement, char out[STATEMENT_NAME_BYTES]);
+
+/* A client's named statement. */
+struct named {
+	char *name;
+	struct statement *statement;
+};
+struct statement *named_find(struct session *s, const char *name);     /* "" = the unnamed one; NULL = none */
+void named_put(struct session *s, const char *name, struct statement *statement);      /* takes its own reference */
+void named_drop(struct session *s, const char *name);
+void named_drop_all(struct session *s);
+
+/* ---- a batch: what is routed as one ---- */
+
+enum batch_kind { BATCH_NONE, BATCH_SIMPLE, BATCH_EXTENDED, BATCH_FUNCTION };
+
+struct item {
+	char type;                      /* message type */
+	bool is_named;                  /* Parse, Bind, Describe, Close of a statement with a name */
+	uint32_t off, len;              /* in the client's window */
+	struct statement *statement;    /* Parse, Bind, Describe, Close; a reference */
+};
+
+#define BATCH_INLINE_ITEMS 6
+
+struct batch {
+	enum batch_kind kind;
+	bool is_whole;                  /* ends with Sync (or is a simple query): the server will say ReadyForQuery */
+	bool is_movable;                /* may run on a standby: all of it reads */
+	bool only_begins;               /* nothing but BEGIN: harmless to send again */
+	bool only_ours;                 /* nothing but pgshunt.* settings */
+	bool only_ends;                 /* nothing but COMMIT, ROLLBACK and the like */
+	bool has_execute;
+	bool is_sent;                   /* part of it (or all) has been given to a server */
+	bool is_streamed;               /* too long to be held: bytes go on as they come */
+	bool unnamed_at_server;         /* the unnamed statement has been given to the server in this batch */
+	bool has_unknown;               /* names a statement we don't know: the server says the error */
+	uint32_t flags, pins, uses;     /* of all its verdicts */
+	struct verdict *verdict;        /* the one that decides: the first that isn't movable, else the first; a reference */
+	size_t len;                     /* bytes of the client's window that belong to it and are whole messages */
+	size_t sent_len;                /* of these: given to the server and still in the window (kept for a retry) */
+	size_t bytes_seen;              /* of the whole batch so far */
+	struct item *items;
+	size_t item_count, item_cap;
+	struct item inline_items[BATCH_INLINE_ITEMS];
+};
+
+/* Looks at the client's window and extends the batch. Returns the event it gives rise to, or EV_COUNT when more bytes are needed. */
+enum session_event batch_scan(struct session *s);
+void batch_clear(struct session *s);
+/* The batch's bytes are no longer needed for a retry. */
+void batch_consume(struct session *s);
+void batch_hint(struct session *s, struct span sql);
+
+/* ---- what a server still has to answer, where its answers are not the client's one to one ---- */
+
+enum expect_kind {
+	EX_PARSE, EX_PARSE_OURS, EX_PARSE_FAKE, EX_BIND, EX_CLOSE, EX_CLOSE_OURS, EX_CLOSE_FAKE, EX_DESCRIBE, EX_EXECUTE, EX_SYNC
+};
+struct expect {
+	enum expect_kind kind;
+	struct statement *statement;    /* EX_PARSE*, EX_CLOSE*: a reference, or NULL */
+	char *name;                     /* the client's name for it: taken back when the server refuses */
+};
+
+/* What a client may set for itself; NULL until it does. */
+struct session_vars {
+	struct conf_policy policy;
+	enum conf_route route;
+	char *route_name;
+	bool has_route, trace;
+};
+
+enum pending_wait { WAIT_NOTHING, WAIT_SAMPLE, WAIT_PRIMARY, WAIT_NODE, WAIT_SERVER };
+
+struct session {
+	struct list link;               /* env->sessions */
+	struct list waiting;            /* env->topo_waiters, linked while it waits for a topology */
+	struct session_env *env;
+	enum session_state state;
+	uint8_t edges[8];               /* last events, for SHOW CLIENTS and crash logs */
+	uint64_t id;
+	struct stream *client;
+	struct server *server;          /* borrowed; NULL when none */
+	/* identity */
+	char *user, *database, *application_name;
+	uint32_t protocol;
+	uint32_t key_pid;
+	uint8_t key[32];
+	size_t key_len;
+	bool is_console, is_greeted;
+	enum console_role role;
+	struct auth_server *login;
+	struct pool_set *set;
+	struct settings *settings;      /* start-up parameters */
+	struct conf *conf;
+	const struct conf_policy *policy;       /* conf's own, or policy_copy */
+	struct conf_policy *policy_copy;
+	struct session_vars *vars;
+	struct session_vars *vars_outer;        /* as they were before a SET LOCAL: they come back with the transaction's end */
+	struct sql_mode mode;
+	/* statements */
+	struct map named;
+	struct statement *unnamed;
+	/* the batch under way */
+	struct batch batch;
+	struct conf_policy *hint_policy;        /* overrides for this batch alone; NULL = none */
+	struct route_policy hint_route;
+	char *hint_route_name;
+	bool has_hint_route;
+	struct need need;
+	uint32_t exclude;               /* nodes tried for this batch */
+	unsigned retries;
+	bool must_primary;
+	enum route_reason primary_reason, last_reason;
+	char reason_name[64], last_reason_name[64];
+	int last_node;                  /* -1 none */
+	/* answers */
+	char tx;                        /* 'I', 'T', 'E': as the client knows it */
+	bool delivered;                 /* some of the answer has reached the client: no retry any more */
+	bool prelude_failed, copy_ended, trace_told;
+	unsigned preludes;              /* ReadyForQuery messages to swallow: settings laid on before the batch */
+	size_t pass_left;               /* bytes of a long server message still to be passed on */
+	size_t client_pass_left;        /* the same of a long client message */
+	struct buf held;                /* the answer's beginning, kept back until something is delivered */
+	struct expect *expects;
+	size_t expect_first, expect_count, expect_cap;
+	/* pins and sequences */
+	uint32_t pins, lost_pins;       /* enum sql_pin */
+	uint64_t write_server, write_seq;       /* server of the last write and its lent_seq: currval, lastval */
+	int write_node;
+	/* waiting */
+	struct pool_waiter waiter;
+	int waiter_node;                /* whose servers it waits for */
+	enum pending_wait waits_for;
+	struct timer *timer;            /* made when first needed */
+	uint64_t counted_in, counted_out;       /* bytes already in the statistics */
+	usec_t wait_began_us, batch_began_us, tx_began_us, idle_since_us, connected_us;
+	struct err err;                 /* for the next error answer or the closing one */
+	struct err tx_err;              /* FAILED: to be told once */
+	bool tx_err_pending, client_at_end, pumping, closing_asked, asked_ssl, asked_gssenc;
+	/* console, welcome */
+	struct buf welcome_extra;
+	struct buf console_text;
+	bool console_busy;
+};
+
+/* fsm.c */
+void session_step(struct session *s, enum session_event event);        /* the only place that writes s->state */
+const char *session_state_name(enum session_state state);
+const char *session_state_text(enum session_state state);
+
+/* client.c: the client's stream */
+void client_event(void *owner, enum stream_event event);
+void client_pump(struct session *s);                   /* looks at what is in the window, as far as the state lets it */
+void client_flush_error(struct session *s, const char *severity);
+void session_bury(struct session *s);
+void session_bury_late(struct session *s);             /* after the console's answer to one that has left */
+
+/* startup.c, welcome.c */
+enum session_event startup_scan(struct session *s);
+enum session_event password_scan(struct session *s);
+bool startup_take_options(const char *options, wire_option_fn *fn, void *owner, struct buf *kept, struct err *err);
+void startup_watch_parameter(struct session *s, const char *name, const char *value);  /* a ParameterStatus the client is told */
+bool login_admit(struct session *s);
+void startup_server_event(void *owner, enum stream_event event);
+void welcome_forget_all(struct session_env *env);
+
+/* vars.c: pgshunt.* settings */
+bool vars_set(struct session *s, const char *name, const char *value, struct err *err);        /* name without "pgshunt." */
+bool vars_reset(struct session *s, const char *name, struct err *err);
+void vars_free(struct session_vars **vars);
+void vars_set_local(struct session *s);                /* what follows holds until the transaction ends */
+void vars_end_transaction(struct session *s);
+const char *vars_warning(const struct session *s, const char *name);    /* after a SET; NULL = nothing to say */
+bool vars_show(struct session *s, const char *name, char *out, size_t len, struct err *err);
+
+/* find.c */
+void wait_set_timer(struct session *s, usec_t in_us);
+void find_policy(struct session *s, struct route_policy *out);
+void find_stop_waiting(struct session *s);
+void find_topo_changed(struct session *s);
+
+/* send.c, relay.c */
+void server_event(void *owner, enum stream_event event);
+void expects_clear(struct session *s);
+void expects_add(struct session *s, enum expect_kind kind, struct statement *statement, const char *name);
+bool expects_are_open(const struct session *s);
+void relay_deliver(struct session *s);
+
+/* local.c */
+bool local_is(struct session *s);
+bool local_ends_tx(struct session *s);
+
+/* console.c */
+enum session_event console_scan(struct session *s);
+
+/* Guards that need more than a look at one field. */
+bool loss_can_retry(struct session *s);
+bool loss_loses_tx(struct session *s);
+bool batch_must_move(struct session *s);
+bool relay_copy_ends(struct session *s);
+const struct buf *welcome_find(struct session *s);
+
+/* fsm.c: first row to look at for each (state, event); made once for an env */
+uint8_t *fsm_index_new(void);
+
+/* env.c */
+void session_pins_text(uint32_t pins, char *out, size_t len);
+const struct conf_policy *session_policy(const struct session *s);
+void session_refresh_conf(struct session *s);
+const char *session_node_name(const struct session *s, int node);      /* "?" for a node a reload has taken away */
+
+/* Actions and guards named in session_fsm.def. */
+#define ROW(state, event, guard, action, next) void act_##action(struct session *s);
+#define ROW_ANY(event, guard, action, next) void act_##action(struct session *s);
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wredundant-decls"
+#include "session_fsm.def"
+#pragma GCC diagnostic pop
+
+#endif

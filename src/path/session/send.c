@@ -1,0 +1,349 @@
+/* A batch goes to a server: settings laid on before it, statements prepared where they are missing, names put in place.
+ *
+ * A batch in which nothing is rewritten goes out as it came, from the client's window, in one system call. Where messages are added,
+ * left out or renamed, the list of expected answers says which of them are the client's. */
+#include <stdio.h>
+
+#include "private.h"
+
+/* ---- expected answers ---- */
+
+void expects_add(struct session *s, enum expect_kind kind, struct statement *statement, const char *name)
+{
+	if (s->expect_first + s->expect_count == s->expect_cap) {
+		if (s->expect_first) {
+			memmove(s->expects, s->expects + s->expect_first, s->expect_count * sizeof(*s->expects));
+			s->expect_first = 0;
+		} else {
+			s->expect_cap = s->expect_cap ? s->expect_cap * 2 : 8;
+			s->expects = mem_realloc(s->expects, s->expect_cap * sizeof(*s->expects));
+		}
+	}
+	s->expects[s->expect_first + s->expect_count++] = (struct expect){ kind, statement_ref(statement), mem_strdup(name) };
+}
+
+void expects_clear(struct session *s)
+{
+	for (size_t i = 0; i < s->expect_count; i++) {
+		struct expect *e = &s->expects[s->expect_first + i];
+		statement_unref(&e->statement);
+		mem_free(e->name);
+	}
+	s->expect_first = s->expect_count = 0;
+}
+
+bool expects_are_open(const struct session *s)
+{
+	return s->expect_count > 0;
+}
+
+/* ---- building ---- */
+
+struct sending {
+	struct session *s;
+	struct server *server;
+	struct buf *out;                /* the server's queue */
+	const uint8_t *window;
+	size_t run_from, run_to;        /* untouched bytes of the window that follow what is queued */
+	bool is_tracked;
+};
+
+static void end_run(struct sending *snd)
+{
+	buf_add(snd->out, snd->window + snd->run_from, snd->run_to - snd->run_from);
+	snd->run_from = snd->run_to;
+}
+
+static void expect(struct sending *snd, enum expect_kind kind, struct statement *statement, const char *name)
+{
+	if (snd->is_tracked)
+		expects_add(snd->s, kind, statement, name);
+}
+
+/* As it came. */
+static void pass(struct sending *snd, const struct item *item)
+{
+	snd->run_to = item->off + item->len;
+}
+
+/* Whatever was due for this message has been queued: its own bytes stay behind. */
+static void leave_out(struct sending *snd, const struct item *item)
+{
+	snd->run_from = snd->run_to = item->off + item->len;
+}
+
+static const char *item_name(const struct sending *snd, const struct item *item)
+{
+	const char *body = (const char *)snd->window + item->off + WIRE_HEADER_BYTES;
+
+	if (item->type == 'P')
+		return body;
+	if (item->type == 'B')
+		return body + strlen(body) + 1;         /* behind the portal's name; checked when it was cut */
+	return body + 1;
+}
+
+/* The server forgets its oldest statement when it has too many. */
+static void evict(struct sending *snd)
+{
+	size_t most = (size_t)snd->s->conf->opt.max_prepared_statements;
+	struct server_statement *oldest;
+	struct statement shape;
+	char name[STATEMENT_NAME_BYTES];
+
+	if (most == 0 || snd->server->prepared.used < most || list_is_empty(&snd->server->prepared_order))
+		return;
+	oldest = LIST_ITEM(snd->server->prepared_order.next, struct server_statement, link);
+	shape.id = oldest->id;
+	statement_server_name(&shape, name);
+	wire_put_target(snd->out, 'C', 'S', name);
+	expects_add(snd->s, EX_CLOSE_OURS, NULL, NULL);
+	server_forget_statement(snd->server, oldest->id);
+}
+
+/* Parse under the server's name, asked for by us or by the client. */
+static void put_parse(struct sending *snd, struct statement *statement, const char *name, enum expect_kind kind, const char *client_name)
+{
+	wire_put_parse(snd->out, name, statement->sql, statement->type_count, statement->types);
+	expect(snd, kind, statement, client_name);
+	counter_add(&pool_set_stats(snd->s->set)->server_parse_count, 1);
+}
+
+static bool is_prepared(const struct sending *snd, const struct statement *statement)
+{
+	if (server_has_statement(snd->server, statement->id))
+		return true;
+	for (size_t i = 0; i < snd->s->expect_count; i++) {
+		const struct expect *e = &snd->s->expects[snd->s->expect_first + i];
+		if ((e->kind == EX_PARSE || e->kind == EX_PARSE_OURS) && e->statement == statement && e->name)
+			return true;
+	}
+	return false;
+}
+
+static void send_parse(struct sending *snd, const struct item *item)
+{
+	char name[STATEMENT_NAME_BYTES];
+
+	if (!item->is_named || !item->statement) {
+		pass(snd, item);
+		expect(snd, EX_PARSE, NULL, NULL);
+		snd->s->batch.unnamed_at_server |= item->statement != NULL;
+		return;
+	}
+	end_run(snd);
+	if (is_prepared(snd, item->statement)) {
+		expect(snd, EX_PARSE_FAKE, NULL, NULL);
+	} else {
+		evict(snd);
+		statement_server_name(item->statement, name);
+		put_parse(snd, item->statement, name, EX_PARSE, item_name(snd, item));
+	}
+	leave_out(snd, item);
+}
+
+/* Sees to it that the server knows the statement; returns the name it knows it by. */
+static const char *prepare(struct sending *snd, const struct item *item, char name[STATEMENT_NAME_BYTES])
+{
+	struct batch *b = &snd->s->batch;
+
+	name[0] = '\0';
+	if (item->is_named)
+		statement_server_name(item->statement, name);
+	if (item->is_named ? is_prepared(snd, item->statement) : b->unnamed_at_server)
+		return name;
+	end_run(snd);
+	if (item->is_named)
+		evict(snd);
+	put_parse(snd, item->statement, name, EX_PARSE_OURS, item->is_named ? "" : NULL);
+	if (!item->is_named)
+		b->unnamed_at_server = true;
+	return name;
+}
+
+/* The message with the statement's name replaced: header, what stands before the name, the new name, the rest. */
+static void put_renamed(struct sending *snd, const struct item *item, const char *name)
+{
+	const uint8_t *message = snd->window + item->off;
+	const char *old = item_name(snd, item);
+	size_t front = (size_t)((const uint8_t *)old - message) - WIRE_HEADER_BYTES, old_len = strlen(old);
+	size_t rest = item->len - WIRE_HEADER_BYTES - front - old_len;
+	uint32_t announced;
+	struct cursor c = cursor_of(message + 1, 4);
+
+	/* A long Bind is only partly here: its announced length counts, not what stands in the window. */
+	announced = cursor_u32(&c) + (uint32_t)strlen(name) - (uint32_t)old_len;
+	end_run(snd);
+	buf_add_u8(snd->out, message[0]);
+	buf_add_u32(snd->out, announced);
+	buf_add(snd->out, message + WIRE_HEADER_BYTES, front);
+	buf_add(snd->out, name, strlen(name));
+	buf_add(snd->out, message + WIRE_HEADER_BYTES + front + old_len, rest);
+	leave_out(snd, item);
+}
+
+static void send_using(struct sending *snd, const struct item *item, enum expect_kind kind)
+{
+	char name[STATEMENT_NAME_BYTES];
+
+	if (item->statement) {
+		prepare(snd, item, name);
+		if (item->is_named)
+			put_renamed(snd, item, name);
+		else
+			pass(snd, item);
+	} else {
+		pass(snd, item);
+	}
+	expect(snd, kind, NULL, NULL);
+}
+
+/* Servers keep statements for others: a client's Close of a name is between it and us. */
+static void send_close(struct sending *snd, const struct item *item)
+{
+	if (item->is_named && item->statement) {
+		end_run(snd);
+		leave_out(snd, item);
+		expect(snd, EX_CLOSE_FAKE, NULL, NULL);
+		return;
+	}
+	pass(snd, item);
+	expect(snd, EX_CLOSE, NULL, NULL);
+}
+
+static void send_item(struct sending *snd, const struct item *item)
+{
+	switch (item->type) {
+	case 'P':
+		send_parse(snd, item);
+		return;
+	case 'B':
+		send_using(snd, item, EX_BIND);
+		return;
+	case 'D':
+		send_using(snd, item, EX_DESCRIBE);
+		return;
+	case 'C':
+		send_close(snd, item);
+		return;
+	case 'E':
+		expect(snd, EX_EXECUTE, NULL, NULL);
+		break;
+	case 'S':
+	case 'Q':
+	case 'F':
+		expect(snd, EX_SYNC, NULL, NULL);
+		break;
+	default:
+		break;
+	}
+	pass(snd, item);
+}
+
+/* Whether an answer may come that isn't the client's, or one that changes what we know. */
+static bool needs_tracking(const struct sending *snd)
+{
+	const struct batch *b = &snd->s->batch;
+	bool has_unnamed = b->unnamed_at_server;
+
+	if (!b->is_whole || snd->s->expect_count > 0)
+		return b->kind == BATCH_EXTENDED;
+	for (size_t i = 0; i < b->item_count; i++) {
+		const struct item *item = &b->items[i];
+
+		if (item->type == 'P' && !item->is_named)
+			has_unnamed = true;
+		else if ((item->type == 'P' || item->type == 'C') && item->is_named)
+			return true;
+		else if (item->statement && item->is_named && !server_has_statement(snd->server, item->statement->id))
+			return true;
+		else if (item->statement && !item->is_named && !has_unnamed)
+			return true;
+	}
+	return false;
+}
+
+/* ---- the action ---- */
+
+/* A server fresh from the pool gets this session's settings in front of the batch, in the same packet. */
+static void lay_settings(struct session *s)
+{
+	struct buf sql = { NULL, 0, 0 };
+
+	if (s->server->settings == s->settings || s->tx != 'I')
+		return;
+	settings_diff(s->server->settings, s->settings, &sql);
+	wire_put_query(stream_queued(s->server->stream), buf_cstr(&sql));
+	buf_free(&sql);
+	s->preludes++;
+	settings_unref(&s->server->settings);
+	s->server->settings = settings_ref(s->settings);
+}
+
+static void begin_sending(struct session *s)
+{
+	struct stats_pool *stats = pool_set_stats(s->set);
+	struct stats_node *node = &s->env->node_stats[s->server->node];
+	bool is_read = s->batch.is_movable;
+
+	find_stop_waiting(s);
+	stream_set_owner(s->server->stream, server_event, s);
+	lay_settings(s);
+	s->batch.is_sent = true;
+	s->delivered = false;
+	if (s->tx != 'I' || s->pins) {
+		s->last_reason = s->tx != 'I' ? ROUTE_R_TRANSACTION : ROUTE_R_PINNED;
+		session_pins_text(s->tx != 'I' ? 0 : s->pins, s->last_reason_name, sizeof(s->last_reason_name));
+		s->last_node = s->server->node;
+	}
+	if (!s->batch_began_us)
+		s->batch_began_us = time_mono_us();
+	if (s->tx == 'I')
+		s->tx_began_us = s->batch_began_us;
+	s->server->request_us = s->batch_began_us;
+	counter_add(&stats->query_count, 1);
+	counter_add(is_read ? &node->reads : &node->writes, 1);
+}
+
+/* What will pin the session to this server counts from the moment it is sent. */
+static void take_pins(struct session *s)
+{
+	uint32_t pins = s->batch.pins & ~(uint32_t)SQL_PIN_SEQUENCE;
+
+	if (pins && !s->pins)
+		counter_add(&s->env->stats->pins, 1);
+	s->pins |= pins;
+}
+
+void act_send_batch(struct session *s)
+{
+	struct batch *b = &s->batch;
+	struct sending snd = { .s = s, .server = s->server, .window = stream_data(s->client) };
+	bool is_first = !b->is_sent;
+
+	if (is_first)
+		begin_sending(s);
+	take_pins(s);
+	snd.out = stream_queued(s->server->stream);
+	snd.run_from = snd.run_to = b->sent_len;
+	snd.is_tracked = needs_tracking(&snd);
+	for (size_t i = 0; i < b->item_count; i++)
+		send_item(&snd, &b->items[i]);
+	stream_send(s->server->stream, snd.window + snd.run_from, snd.run_to - snd.run_from);
+	b->sent_len = b->len;
+	if (!(b->is_whole && is_first && (b->is_movable || b->only_begins)))
+		batch_consume(s);
+}
+
+/* An open batch leaves its standby: nothing of it that was answered needs to be done again but the parsing. */
+void act_leave_server(struct session *s)
+{
+	wire_put_empty(stream_queued(s->server->stream), 'S');
+	stream_flush(s->server->stream);
+	pool_release(&s->server, RELEASE_DRAIN);
+	s->batch.is_sent = s->batch.unnamed_at_server = false;
+	s->must_primary = true;
+	s->primary_reason = ROUTE_R_WRITE;
+	s->wait_began_us = 0;
+	act_find_server(s);
+}

@@ -1,0 +1,137 @@
+/* Prepared statements: texts interned a worker, names kept a client. */
+#include <stdio.h>
+
+#include "private.h"
+
+static struct hash128 statement_id(const struct wire_parse *parse)
+{
+	struct hash128 id = hash_bytes(parse->sql, parse->sql_len), types;
+
+	if (parse->type_count == 0)
+		return id;
+	types = hash_bytes(parse->types, (size_t)parse->type_count * 4);
+	/* The two hashes are under a secret key: combining them by multiplication and addition keeps them apart well enough. */
+	return (struct hash128){ id.lo * 3 + types.lo, id.hi * 5 + types.hi };
+}
+
+struct statement *statement_intern(struct session *s, const struct wire_parse *parse)
+{
+	struct hash128 id = statement_id(parse);
+	/* Texts are read differently under other modes: their verdicts must not meet. */
+	struct hash128 key = { id.lo, id.hi + (uint64_t)(!s->mode.standard_conforming_strings + 2 * !s->mode.ascii_safe_encoding) };
+	struct statement *statement = map_get(&s->env->statements, key);
+	size_t types_len = (size_t)parse->type_count * 4;
+	uint8_t *bytes;
+
+	if (statement)
+		return statement_ref(statement);
+	statement = mem_alloc(sizeof(*statement) + types_len + parse->sql_len + 1);
+	bytes = (uint8_t *)(statement + 1);
+	statement->id = key;
+	statement->refs = 1;
+	statement->env = s->env;
+	statement->type_count = parse->type_count;
+	statement->types = bytes;
+	if (types_len)
+		memcpy(bytes, parse->types, types_len);
+	memcpy(bytes + types_len, parse->sql, parse->sql_len);
+	statement->sql = (struct span){ (char *)bytes + types_len, parse->sql_len };
+	statement->verdict = sql_verdict(s->env->sql, statement->sql, s->mode);
+	map_put(&s->env->statements, key, statement);
+	return statement;
+}
+
+struct statement *statement_ref(struct statement *statement)
+{
+	if (statement)
+		statement->refs++;
+	return statement;
+}
+
+void statement_unref(struct statement **statement)
+{
+	struct statement *st = *statement;
+
+	*statement = NULL;
+	if (!st || --st->refs)
+		return;
+	map_remove(&st->env->statements, st->id);
+	verdict_unref(&st->verdict);
+	mem_free(st);
+}
+
+void statement_server_name(const struct statement *statement, char out[STATEMENT_NAME_BYTES])
+{
+	static const char digits[] = "0123456789abcdef";
+	uint64_t half[2] = { statement->id.hi, statement->id.lo };
+	char *at = out;
+
+	*at++ = 'p';
+	*at++ = 's';
+	*at++ = '_';
+	for (int h = 0; h < 2; h++)
+		for (int shift = 60; shift >= 0; shift -= 4)
+			*at++ = digits[half[h] >> shift & 15];
+	*at = '\0';
+}
+
+/* ---- a client's names ---- */
+
+static struct hash128 name_id(const char *name)
+{
+	return hash_bytes(name, strlen(name));
+}
+
+struct statement *named_find(struct session *s, const char *name)
+{
+	struct named *named;
+
+	if (name[0] == '\0')
+		return s->unnamed;
+	named = map_get(&s->named, name_id(name));
+	return named ? named->statement : NULL;
+}
+
+static void named_free(struct named *named)
+{
+	if (!named)
+		return;
+	statement_unref(&named->statement);
+	mem_free(named->name);
+	mem_free(named);
+}
+
+void named_put(struct session *s, const char *name, struct statement *statement)
+{
+	struct named *named;
+
+	if (name[0] == '\0') {
+		struct statement *before = s->unnamed;
+		s->unnamed = statement_ref(statement);
+		statement_unref(&before);
+		return;
+	}
+	named = mem_alloc(sizeof(*named));
+	named->name = mem_strdup(name);
+	named->statement = statement_ref(statement);
+	named_free(map_put(&s->named, name_id(name), named));
+}
+
+void named_drop(struct session *s, const char *name)
+{
+	if (name[0] == '\0')
+		statement_unref(&s->unnamed);
+	else
+		named_free(map_remove(&s->named, name_id(name)));
+}
+
+void named_drop_all(struct session *s)
+{
+	struct named *named;
+	size_t it = 0;
+
+	statement_unref(&s->unnamed);
+	while ((named = map_next(&s->named, &it)))
+		named_free(named);
+	map_free(&s->named);
+}

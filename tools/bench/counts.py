@@ -1,0 +1,149 @@
+"""counts - what doesn't depend on how busy the machine is: system calls (strace) and instructions (callgrind) a transaction.
+
+One client. A count is the difference of two runs of different length, so that login and the first transactions drop out.
+For pgshunt it is that of the worker thread: the monitor's work is a matter of seconds, not of transactions.
+"""
+import glob
+import os
+import re
+import signal
+import subprocess
+import time
+
+from cases import run_pgbench
+from procs import busiest_thread, children_of, find_program, say
+
+MODES = ('simple', 'extended', 'prepared')
+STRACED = (300, 1300)          # transactions of the short and the long run
+CALLGRIND = (500, 3500)
+
+
+def transactions(machine, contestant, mode, count):
+    return run_pgbench(machine, contestant, mode, 1, ['-t', str(count)], ['-S'])
+
+
+# --- system calls
+
+def threads_to_trace(contestant):
+    pids = children_of(contestant.process.pid)
+    return [busiest_thread(pids[0])] if len(pids) == 1 else pids
+
+
+def attached(status_of):
+    for task in status_of:
+        try:
+            with open(f'/proc/{task}/status', encoding='ascii') as status:
+                if re.search(r'^TracerPid:\s+0$', status.read(), re.M):
+                    return False
+        except OSError:
+            pass
+    return True
+
+
+def strace_run(machine, strace, contestant, mode, count):
+    """The number of system calls during a run of so many transactions; {name: calls}."""
+    tasks = threads_to_trace(contestant)
+    output = f'{machine.dir}/strace.out'
+    tracer = machine.start([strace, '-qq', '-c', '-o', output, *(f'-p{task}' for task in tasks)], 'strace.log', plain_user=False)
+    until = time.monotonic() + 10
+    while not attached(tasks):
+        if tracer.poll() is not None or time.monotonic() > until:
+            machine.end(tracer)
+            raise OSError(f'strace can\'t attach: {machine.log_end("strace.log", 1)}')
+        time.sleep(0.02)
+    sample = transactions(machine, contestant, mode, count)
+    machine.end(tracer, signal.SIGINT)
+    if 'error' in sample:
+        raise OSError(sample['error'])
+    with open(output, encoding='ascii') as table:
+        lines = [line.split() for line in table]
+    # % time, seconds, usecs/call, calls, [errors], syscall
+    return {fields[-1]: int(fields[3]) for fields in lines if len(fields) >= 5 and fields[3].isdigit() and fields[-1] != 'total'}
+
+
+def system_calls(machine, field, values, results):
+    strace = find_program('strace')
+    if not strace:
+        results.skipped.append('system calls: no strace (tools/deps bench installs it)')
+        return
+    for contestant in field:
+        for mode in MODES if contestant.is_proxy else ():
+            try:
+                short, long = (strace_run(machine, strace, contestant, mode, count) for count in STRACED)
+            except OSError as error:
+                results.skipped.append(f'system calls of {contestant.name}, {mode}: {error}')
+                continue
+            span = STRACED[1] - STRACED[0]
+            calls = {name: (long[name] - short.get(name, 0)) / span for name in long}
+            results.calls[contestant.name, mode] = calls
+            told = ', '.join(f'{name} {number:.2f}' for name, number in sorted(calls.items(), key=lambda one: -one[1]) if number >= 0.01)
+            say(f'system calls: {contestant.name} {mode}: {sum(calls.values()):.2f} a transaction ({told})')
+
+
+# --- instructions
+
+class Counter:
+    """callgrind around a contestant; dumps are numbered, each counts from the dump before it."""
+
+    def __init__(self, machine, contestant):
+        self.machine, self.contestant = machine, contestant
+        self.prefix = f'{machine.dir}/callgrind.{contestant.name}'
+        self.dumps = 0
+
+    def start(self):
+        valgrind = find_program('valgrind')
+        self.contestant.start([valgrind, '-q', '--tool=callgrind', '--separate-threads=yes', f'--callgrind-out-file={self.prefix}'], 60)
+
+    def dump(self):
+        """Instructions since the last dump, of the thread that ran most."""
+        self.dumps += 1
+        subprocess.run([find_program('callgrind_control'), '-d', str(self.contestant.process.pid)], check=True, timeout=60,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        paths = [path for path in glob.glob(f'{self.prefix}.{self.dumps}*') if self.number_of(path) == self.dumps]
+        if not paths:
+            raise OSError('callgrind wrote no counts')
+        return max(self.total(path) for path in paths)
+
+    def number_of(self, path):
+        return int(path[len(self.prefix) + 1:].split('-')[0])
+
+    @staticmethod
+    def total(path):
+        with open(path, 'rb') as dump:
+            dump.seek(max(0, os.path.getsize(path) - 200))
+            found = re.search(rb'totals: (\d+)', dump.read())
+        return int(found.group(1)) if found else 0
+
+    def per_transaction(self, mode, lengths):
+        counted = []
+        for count in lengths:
+            sample = transactions(self.machine, self.contestant, mode, count)
+            if 'error' in sample:
+                raise OSError(sample['error'])
+            counted.append(self.dump())
+        return (counted[1] - counted[0]) / (lengths[1] - lengths[0])
+
+
+def instructions(machine, field, values, results):
+    if not find_program('valgrind'):
+        results.skipped.append('instructions: no valgrind (apt-get install valgrind)')
+        return
+    lengths = (200, 1200) if values['quick'] else CALLGRIND
+    for contestant in field:
+        if not contestant.is_proxy:
+            continue
+        if contestant.can_hold:
+            results.skipped.append(f'instructions of {contestant.name}: its processes come and go, callgrind can\'t follow one')
+            continue
+        say(f'instructions: {contestant.name} starts under callgrind')
+        counter = Counter(machine, contestant)
+        try:
+            counter.start()
+            transactions(machine, contestant, 'simple', 50)
+            counter.dump()
+            for mode in MODES:
+                number = results.instructions[contestant.name, mode] = counter.per_transaction(mode, lengths)
+                say(f'instructions: {contestant.name} {mode}: {number:.0f} a transaction')
+        except (OSError, subprocess.SubprocessError) as error:
+            results.skipped.append(f'instructions of {contestant.name}: {error}')
+        contestant.stop()
