@@ -9,6 +9,7 @@ int main(int argc, char **argv)
 	static const struct sql_options options = { .cache_max_bytes = 1 << 20, .parse_max_bytes = 65536, .nesting_max = 10000 };
 	static const struct sql_mode plain = { true, true };
 	struct sql_cache *cache;
+	struct span text;
 	long times;
 
 	if (argc != 3) {
@@ -16,10 +17,11 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	times = strtol(argv[1], NULL, 10);
+	text = span_of(argv[2]);
 	hash_key_init();
 	cache = sql_cache_new(&options);
 	for (long i = 0; i < times; i++) {
-		struct verdict *v = sql_verdict(cache, span_of(argv[2]), plain);
+		struct verdict *v = sql_verdict(cache, text, plain);
 		verdict_unref(&v);
 	}
 	sql_cache_free(&cache);

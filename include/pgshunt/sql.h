@@ -71,6 +71,8 @@ struct sql_name {
 	const char *name;       /* folded as PostgreSQL folds it, quotes taken off */
 };
 
+/* Movable (any standby may answer) is: class SQL_READ, reason SQL_R_READ, no pins. A read with reason SQL_R_NODE_LOCAL asks about
+ * the node itself, one with SQL_R_PINNED names an object of this session (pg_temp): both belong on the primary. */
 struct verdict {
 	struct hash128 shape;
 	enum sql_class class;
@@ -80,7 +82,8 @@ struct verdict {
 	uint32_t pins;                  /* enum sql_pin, what it leaves behind */
 	uint16_t statements;            /* how many, empty ones not counted */
 	enum sql_setting_verb setting_verb;
-	const char *setting;            /* SQL_F_PGSHUNT: "pgshunt.route" ... (lower case); "all" for RESET ALL is not one of these */
+	const char *setting;            /* SQL_F_PGSHUNT: "pgshunt.route" ... (lower case); "all" for RESET ALL is not one of these.
+	                                 * SQL_F_DEALLOCATE alone in its text: the statement's name, "" for ALL. NULL otherwise */
 	const struct sql_name *tables;  size_t table_count;      /* every relation named, CTE names left out */
 	const struct sql_name *functions; size_t function_count; /* every function called that isn't known harmless: the catalog decides (issue: catalog).
 	                                                          * Operators that aren't built in stand here too, by their name */

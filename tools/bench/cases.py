@@ -87,11 +87,11 @@ def run_pgbench(machine, contestant, mode, clients, how_long, what, log=False, t
 
 
 def per_row(sample, rows):
-    """The big result is counted in rows: one transaction is all of them."""
+    """The big result is counted in rows: one transaction is all of them. CPU is for a million."""
     if 'error' not in sample:
         sample['tps'] *= rows
-        sample['cpu_10k'] = sample['cpu_10k'] / rows if 'cpu_10k' in sample else None
-        sample.pop('p99_ms', None)
+        if 'cpu_10k' in sample:
+            sample['cpu_10k'] *= 100 / rows
     return sample
 
 

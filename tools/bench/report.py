@@ -65,9 +65,11 @@ def case_section(results, name, title, clients):
         row = [contestant, series('tps'), series('p50_ms', '{:.2f}'), series('p99_ms', '{:.2f}'), series('cpu_10k', '{:.3f}')]
         if name == 'connect':
             row[2:4] = [series('connect_ms', '{:.2f}')]
+        if name == 'rows':
+            del row[3]
         rows.append(row)
-    unit = '10,000 rows' if name == 'rows' else '10,000 transactions'
-    waits = ['connecting ms'] if name == 'connect' else ['p50 ms', 'p99 ms']
+    unit = '1,000,000 rows' if name == 'rows' else '10,000 transactions'
+    waits = {'connect': ['connecting ms'], 'rows': ['p50 ms']}.get(name, ['p50 ms', 'p99 ms'])
     heading = ['', 'rows/s' if name == 'rows' else 'transactions/s', *waits, f'CPU s of the proxy per {unit}']
     return f'## {title[0].upper()}{title[1:]}\n\n{clients} client{"s" if clients > 1 else ""}.\n\n{table(heading, rows)}'
 

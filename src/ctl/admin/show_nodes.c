@@ -55,7 +55,8 @@ static void fill_nodes(struct job *job)
 
 const struct view views_nodes[] = {
 	{ "NODES", node_columns, ARRAY_LEN(node_columns), gather_visit, fill_nodes, NULL },
-	{ "ROUTES", NULL, 0, NULL, NULL, "pgshunt.trace = on and pgshunt.last_reason say how a statement was routed; SHOW HELP lists what is built." },
+	{ "ROUTES", NULL, 0, NULL, NULL,
+	  "pgshunt.trace = on and pgshunt.last_reason say how a statement was routed; SHOW HELP lists what is built." },
 	{ "FAILOVERS", NULL, 0, NULL, NULL, "The log says when the primary changed; SHOW HELP lists what is built." },
 	{ NULL, NULL, 0, NULL, NULL, NULL },
 };

@@ -48,6 +48,7 @@ static const struct column socket_columns[] = {
 struct turn {
 	struct job *job;
 	const struct topo *topo;
+	size_t worker;
 	bool is_sockets;
 	struct map borrowers;           /* server -> struct borrower, copies */
 	struct pool_set *set;
@@ -58,15 +59,21 @@ struct borrower {
 	char *application_name;
 };
 
-static const char *node_name(const struct turn *turn, int node)
-{
-	return turn->topo && node >= 0 && (size_t)node < turn->topo->node_count ? turn->topo->nodes[node].name : "";
-}
-
 /* id is int4 in PgBouncer's view: ours are cut to it. Two clients meet after 16 million on one worker: KILL_CLIENT then refuses. */
 int64_t socket_shown_id(uint64_t id)
 {
 	return (int64_t)(id & INT32_MAX);
+}
+
+/* A server's id is its worker's own: ours are the process's, as those of clients. */
+static int64_t server_id(const struct turn *turn, const struct server *server)
+{
+	return socket_shown_id(server->id << 7 | turn->worker);
+}
+
+static const char *node_name(const struct turn *turn, int node)
+{
+	return turn->topo && node >= 0 && (size_t)node < turn->topo->node_count ? turn->topo->nodes[node].name : "";
 }
 
 /* ---- clients ---- */
@@ -96,7 +103,7 @@ static void put_client(void *owner, const struct session_view *view)
 
 static void visit_clients(void *letter, struct admin_worker *worker)
 {
-	struct turn turn = { .job = letter, .topo = worker->sessions->topo };
+	struct turn turn = { .job = letter, .topo = worker->sessions->topo, .worker = worker->number };
 
 	sessions_each(worker->sessions, put_client, &turn);
 }
@@ -181,7 +188,7 @@ static void put_server(void *owner, const struct server *server)
 		.request_us = wall_of(turn, request_us ? request_us : server->opened_us), .close_needed = server->must_close, .ptr = server,
 		.link = borrower ? borrower->session : NULL, .remote_pid = (int32_t)server->backend_pid, .tls = "",
 		.application_name = borrower ? borrower->application_name : "", .prepared_statements = (int64_t)server->prepared.used,
-		.id = socket_shown_id(server->id), .node = node_name(turn, server->node),
+		.id = server_id(turn, server), .node = node_name(turn, server->node),
 	};
 
 	if (server->state == SERVER_CLOSED)
@@ -218,14 +225,14 @@ static void put_servers(struct turn *turn, struct admin_worker *worker)
 
 static void visit_servers(void *letter, struct admin_worker *worker)
 {
-	struct turn turn = { .job = letter, .topo = worker->sessions->topo };
+	struct turn turn = { .job = letter, .topo = worker->sessions->topo, .worker = worker->number };
 
 	put_servers(&turn, worker);
 }
 
 static void visit_sockets(void *letter, struct admin_worker *worker)
 {
-	struct turn turn = { .job = letter, .topo = worker->sessions->topo, .is_sockets = true };
+	struct turn turn = { .job = letter, .topo = worker->sessions->topo, .worker = worker->number, .is_sockets = true };
 
 	sessions_each(worker->sessions, put_client, &turn);
 	put_servers(&turn, worker);
@@ -248,7 +255,7 @@ static void put_statements(void *owner, const struct server *server)
 {
 	struct turn *turn = owner;
 	struct statement_row row = { .database = pool_set_database(turn->set), .user = pool_set_user(turn->set),
-		                     .node = node_name(turn, server->node), .server_id = socket_shown_id(server->id) };
+		                     .node = node_name(turn, server->node), .server_id = server_id(turn, server) };
 
 	if (server->prepared.used == 0)
 		return;
@@ -271,7 +278,7 @@ static void put_statements_of(void *owner, struct pool_set *set)
 
 static void visit_statements(void *letter, struct admin_worker *worker)
 {
-	struct turn turn = { .job = letter, .topo = worker->sessions->topo };
+	struct turn turn = { .job = letter, .topo = worker->sessions->topo, .worker = worker->number };
 
 	if (worker->pools)
 		pools_each(worker->pools, put_statements_of, &turn);

@@ -86,7 +86,7 @@ static void add_verdict(struct session *s, struct verdict *v)
 	}
 	b->is_movable &= movable;
 	b->only_begins &= v->class == SQL_TRANSACTION && (v->flags & SQL_F_BEGINS) && v->statements == 1;
-	b->only_ours &= (v->flags & SQL_F_PGSHUNT) != 0;
+	b->only_ours &= (v->flags & SQL_F_PGSHUNT) || local_deallocates(s, v);
 	b->only_ends &= v->class == SQL_TRANSACTION && (v->flags & SQL_F_ENDS) && v->statements == 1;
 }
 

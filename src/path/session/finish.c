@@ -27,10 +27,20 @@ static void count_finished(struct session *s)
 /* What DISCARD ALL and DEALLOCATE leave of our knowledge. */
 static void apply_discard(struct session *s)
 {
-	if (!(s->batch.flags & (SQL_F_DISCARD_ALL | SQL_F_DEALLOCATE)))
+	bool was_run = s->batch.kind == BATCH_SIMPLE || s->batch.has_execute;
+
+	if (!was_run || !(s->batch.flags & (SQL_F_DISCARD_ALL | SQL_F_DEALLOCATE)))
 		return;
-	server_forget_statements(s->server);
+	if (s->batch.flags & SQL_F_DEALLOCATE) {
+		const char *name = s->batch.verdict ? s->batch.verdict->setting : NULL;
+
+		/* Which statements a DEALLOCATE among others has taken from the server nobody knows: it isn't lent again. */
+		s->server->must_close |= name == NULL;
+		if (!name || !name[0])
+			server_forget_statements(s->server);
+	}
 	if (s->batch.flags & SQL_F_DISCARD_ALL && s->tx == 'I') {
+		server_forget_statements(s->server);
 		named_drop_all(s);
 		settings_unref(&s->server->settings);
 		s->pins = 0;

@@ -35,6 +35,13 @@ bool local_is(struct session *s)
 	return asks_nothing(b) || (b->verdict && b->only_ours && !b->has_unknown && !b->is_sent);
 }
 
+bool local_deallocates(struct session *s, const struct verdict *v)
+{
+	if (!(v->flags & SQL_F_DEALLOCATE) || !v->setting)
+		return false;
+	return v->setting[0] ? named_find(s, v->setting) != NULL : !(s->pins & SQL_PIN_PREPARE);
+}
+
 bool local_ends_tx(struct session *s)
 {
 	const struct batch *b = &s->batch;
@@ -146,7 +153,7 @@ static void answer_batch(struct session *s, run_fn *run)
 	stream_set_window(s->client, 0);
 }
 
-/* ---- pgshunt.* ---- */
+/* ---- pgshunt.* and DEALLOCATE ---- */
 
 static struct span text_of(struct session *s, const struct item *item)
 {
@@ -178,6 +185,15 @@ static bool run_set(struct session *s, const struct verdict *v, struct span sql,
 	return ok;
 }
 
+static void run_deallocate(struct session *s, const char *name, struct answer *a)
+{
+	a->tag = name[0] ? "DEALLOCATE" : "DEALLOCATE ALL";
+	if (name[0])
+		named_drop(s, name);
+	else
+		named_drop_all(s);
+}
+
 static bool run_setting(struct session *s, const struct item *item, struct answer *a)
 {
 	struct span sql = text_of(s, item);
@@ -195,6 +211,8 @@ static bool run_setting(struct session *s, const struct item *item, struct answe
 		a->tag = "SHOW";
 	} else if (only_described) {
 		a->tag = "SET";
+	} else if (v->flags & SQL_F_DEALLOCATE) {
+		run_deallocate(s, v->setting, a);
 	} else if (v->setting_verb == SQL_RESET) {
 		ok = vars_reset(s, name, &s->err);
 		a->tag = "RESET";

@@ -226,6 +226,8 @@ void relay_deliver(struct session *s);
 /* local.c */
 bool local_is(struct session *s);
 bool local_ends_tx(struct session *s);
+/* A DEALLOCATE that concerns the protocol's statements alone, which are ours to keep. */
+bool local_deallocates(struct session *s, const struct verdict *v);
 
 /* console.c */
 enum session_event console_scan(struct session *s);

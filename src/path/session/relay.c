@@ -324,6 +324,7 @@ static enum relay_rc take_message(struct relay *r, const struct wire_msg *m)
 	case 't':
 	case 'T':
 	case 'N':
+	case 'H':
 		break;          /* nothing is delivered by these */
 	default:
 		relay_deliver(s);

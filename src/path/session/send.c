@@ -308,8 +308,11 @@ static void begin_sending(struct session *s)
 /* What will pin the session to this server counts from the moment it is sent. */
 static void take_pins(struct session *s)
 {
+	bool is_run = s->batch.kind != BATCH_EXTENDED || s->batch.has_execute;
 	uint32_t pins = s->batch.pins & ~(uint32_t)SQL_PIN_SEQUENCE;
 
+	if (!is_run)
+		return;
 	if (pins && !s->pins)
 		counter_add(&s->env->stats->pins, 1);
 	s->pins |= pins;

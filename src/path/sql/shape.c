@@ -128,52 +128,45 @@ static inline uint8_t *shape_punct(struct shaper *s, uint8_t *out, uint8_t c)
 
 #define EACH_BYTE(b) (0x0101010101010101ull * (b))
 
-/* Copies the bytes of a word, folded, and returns how many they are: what lex_fold[] says, 16 at a time where there is SSE2
- * (on every amd64). What it writes behind the word is overwritten later. */
+/* Copies ASCII letters, folded, and returns how many: 16 at a time where there is SSE2 (on every amd64). What it writes
+ * behind them is overwritten later. */
+static inline size_t copy_letters(uint8_t *out, const uint8_t *at)
+{
 #ifdef __SSE2__
-static inline __m128i is_between(__m128i bytes, char first, char last)
-{
-	__m128i offset = _mm_sub_epi8(bytes, _mm_set1_epi8(first));
-
-	return _mm_cmpeq_epi8(_mm_min_epu8(offset, _mm_set1_epi8((char)(last - first))), offset);
-}
-
-static inline size_t copy_folded(uint8_t *out, const uint8_t *at)
-{
 	for (size_t copied = 0;; copied += 16) {
-		__m128i bytes = _mm_loadu_si128((const __m128i *)(at + copied));
-		__m128i lower = _mm_or_si128(bytes, _mm_set1_epi8(0x20)), letters = is_between(lower, 'a', 'z');
-		__m128i folded = _mm_or_si128(bytes, _mm_and_si128(letters, _mm_set1_epi8(0x20)));
-		/* a byte from 0x80 has its sign bit set as it is */
-		__m128i others = _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('_')), _mm_cmpeq_epi8(bytes, _mm_set1_epi8('$')));
-		__m128i inside = _mm_or_si128(_mm_or_si128(letters, bytes), _mm_or_si128(others, is_between(bytes, '0', '9')));
-		unsigned outside = (unsigned)_mm_movemask_epi8(inside) ^ 0xffff;
-		_mm_storeu_si128((__m128i *)(out + copied), folded);
-		if (outside)
-			return copied + (size_t)__builtin_ctz(outside);
+		__m128i lower = _mm_or_si128(_mm_loadu_si128((const __m128i *)(at + copied)), _mm_set1_epi8(0x20));
+		__m128i offset = _mm_sub_epi8(lower, _mm_set1_epi8('a'));
+		__m128i is_letter = _mm_cmpeq_epi8(_mm_min_epu8(offset, _mm_set1_epi8('z' - 'a')), offset);
+		unsigned others = (unsigned)_mm_movemask_epi8(is_letter) ^ 0xffff;
+		_mm_storeu_si128((__m128i *)(out + copied), lower);
+		if (others)
+			return copied + (size_t)__builtin_ctz(others);
 	}
-}
 #else
-static inline size_t copy_folded(uint8_t *out, const uint8_t *at)
-{
-	size_t copied = 0;
-
-	while (lex_fold[at[copied]]) {
-		out[copied] = lex_fold[at[copied]];
-		copied++;
-	}
-	return copied;
-}
+	(void)out, (void)at;
+	return 0;
 #endif
+}
 
 /* Copies a word and a blank behind it; *at comes to stand behind the word. */
 static inline uint8_t *copy_word(uint8_t *out, const uint8_t **at)
 {
-	size_t len = copy_folded(out, *at);
+	const uint8_t *from = *at;
+	uint8_t folded;
 
-	*at += len;
-	out[len] = ' ';
-	return out + len + 1;
+	for (;;) {
+		size_t letters = copy_letters(out, from);
+		out += letters;
+		from += letters;
+		folded = lex_fold[*from];
+		if (__builtin_expect(!folded, 1))
+			break;
+		*out++ = folded;
+		from++;
+	}
+	*at = from;
+	*out = ' ';
+	return out + 1;
 }
 
 static uint8_t *write_token(uint8_t *out, const struct token *t)
@@ -318,7 +311,8 @@ static inline bool is_plain_char(const uint8_t *at, enum char_class class)
 	return class == CH_OPERATOR ? next != CH_OPERATOR : class == CH_DOT && next != CH_DOT && next != CH_DIGIT;
 }
 
-static inline uint8_t *shape_common(const struct shaper *s, uint8_t *out, const uint8_t **at, const uint8_t *end, enum char_class class)
+static inline uint8_t *shape_common(const struct shaper *s, uint8_t *out, const uint8_t **at, const uint8_t *end,
+                                    enum char_class class)
 {
 	const uint8_t *behind = NULL;
 
@@ -397,19 +391,14 @@ struct span shape_in(struct buf *room, struct span text)
 	return (struct span){ (const char *)room->data, shape_normalize((const char *)padded, text.len, room->data) };
 }
 
-static bool has_high_byte(struct span text)
-{
-	for (size_t i = 0; i < text.len; i++)
-		if ((uint8_t)text.data[i] >= 0x80)
-			return true;
-	return false;
-}
-
-bool shape_is_readable(struct span text, struct sql_mode mode)
+bool shape_is_readable_oddly(struct span text, struct sql_mode mode)
 {
 	if (!mode.standard_conforming_strings && memchr(text.data, '\\', text.len))
 		return false;
-	return mode.ascii_safe_encoding || !has_high_byte(text);
+	for (size_t i = 0; !mode.ascii_safe_encoding && i < text.len; i++)
+		if ((uint8_t)text.data[i] >= 0x80)
+			return false;
+	return true;
 }
 
 struct hash128 shape_of_whole(struct span text)

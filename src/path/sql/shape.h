@@ -15,8 +15,14 @@
  * normalized text have the same sequence of grammar tokens but for the values of literals that the verdict doesn't look at. */
 size_t shape_normalize(const char *padded, size_t len, uint8_t *out);
 
+/* Any other mode than the plain one. */
+bool shape_is_readable_oddly(struct span text, struct sql_mode mode);
+
 /* Whether the lexer's reading of the text is the server's under this mode. */
-bool shape_is_readable(struct span text, struct sql_mode mode);
+static inline bool shape_is_readable(struct span text, struct sql_mode mode)
+{
+	return (mode.standard_conforming_strings && mode.ascii_safe_encoding) || shape_is_readable_oddly(text, mode);
+}
 
 /* The same, in room that is kept from call to call: the result lies at the buffer's beginning. */
 struct span shape_in(struct buf *room, struct span text);

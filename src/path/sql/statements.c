@@ -141,6 +141,14 @@ static bool visit_execute(struct walk *w, const void *msg, struct place place)
 	return true;
 }
 
+/* The session keeps prepared statements by name and has to know which one goes. */
+static bool visit_deallocate(struct walk *w, const void *msg, struct place place)
+{
+	if (!place.is_quiet && !w->draft->setting)
+		w->draft->setting = mem_strdup(((const PgQuery__DeallocateStmt *)msg)->name);
+	return false;
+}
+
 /* ---- code whose text we don't see ---- */
 
 static bool visit_do(struct walk *w, const void *msg, struct place place)
@@ -227,6 +235,17 @@ static bool visit_discard(struct walk *w, const void *msg, struct place place)
 	return false;
 }
 
+/* The name, "" for ALL: the session knows the protocol's statements of that name. */
+static bool visit_deallocate(struct walk *w, const void *msg, struct place place)
+{
+	const PgQuery__DeallocateStmt *stmt = msg;
+
+	(void)place;
+	if (!w->draft->setting)
+		w->draft->setting = mem_strdup(stmt->name ? stmt->name : "");
+	return false;
+}
+
 /* ---- transactions ---- */
 
 static bool visit_transaction(struct walk *w, const void *msg, struct place place)
@@ -269,7 +288,7 @@ static const struct handler handlers[] = {
 	{ "CreateFunctionStmt", visit_definition, SQL_UTILITY, SQL_R_UTILITY, SQL_F_DDL, 0 },
 	{ "CreatePolicyStmt", visit_definition, SQL_UTILITY, SQL_R_UTILITY, SQL_F_DDL, 0 },
 	{ "CreateTrigStmt", visit_definition, SQL_UTILITY, SQL_R_UTILITY, SQL_F_DDL, 0 },
-	{ "DeallocateStmt", NULL, SQL_SESSION, SQL_R_SETTING, SQL_F_DEALLOCATE, 0 },
+	{ "DeallocateStmt", visit_deallocate, SQL_SESSION, SQL_R_SETTING, SQL_F_DEALLOCATE, 0 },
 	{ "DeclareCursorStmt", visit_declare, SQL_SESSION, SQL_R_TRANSACTION, SQL_F_CURSOR, 0 },
 	{ "DeleteStmt", visit_delete, SQL_WRITE, SQL_R_WRITE, 0, 0 },
 	{ "DiscardStmt", visit_discard, SQL_SESSION, SQL_R_SETTING, 0, 0 },

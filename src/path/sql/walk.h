@@ -21,7 +21,7 @@ struct draft {
 	uint32_t flags, pins, uses;
 	size_t statements;
 	enum sql_setting_verb setting_verb;
-	char *setting;                          /* owned */
+	char *setting;                          /* owned; of DEALLOCATE the name */
 	struct name_list tables, functions, builtins, types;
 };
 
