@@ -48,7 +48,8 @@ typedef void admin_done_fn(void *ticket, const struct console_result *result);
 void admin_run(struct admin *admin, enum console_role role, const char *user, const char *peer, const char *sql, admin_done_fn *done,
                void *ticket);
 
-/* The line of log_stats, each stats_period: "stats: N xacts/s, N queries/s, in N B/s, out N B/s, xact N us, query N us, wait N us". */
+/* To be called each stats_period, whatever log_stats says: it ends a period of the averages, and writes the line if log_stats is on:
+ * "stats: N xacts/s, N queries/s, in N B/s, out N B/s, xact N us, query N us, wait N us". */
 void admin_log_stats(struct admin *admin);
 
 #endif

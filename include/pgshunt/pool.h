@@ -51,13 +51,14 @@ struct server {
 	/* for the borrower */
 	struct stream *stream;
 	int node;                       /* index in the topology; stays with the node's name over reloads */
-	uint64_t id;                    /* of this process, never reused */
+	uint64_t id;                    /* of this worker, never reused */
 	uint64_t lent_seq;              /* rises with each lending: whether somebody else has had it since */
 	struct settings *settings;      /* as laid on the server */
 	struct map prepared;            /* id of a statement -> struct server_statement * */
 	struct list prepared_order;     /* oldest first */
 	uint32_t backend_pid;
 	bool must_close;                /* close it instead of lending it again */
+	bool is_ending;                 /* RESETTING: a ReadyForQuery is still to come */
 	/* for the pool */
 	struct pool *pool;
 	struct list link;
@@ -157,6 +158,9 @@ struct pool_counts {
 };
 typedef void pool_set_fn(void *owner, struct pool_set *set);
 void pools_each(struct pools *pools, pool_set_fn *fn, void *owner);
+/* Totals of sets that have been freed: a total never falls. They go on in a new set of the same names. */
+typedef void pool_past_fn(void *owner, const char *database, const char *user, const struct stats_pool *stats);
+void pools_each_past(struct pools *pools, pool_past_fn *fn, void *owner);
 struct pool_counts pool_set_counts(const struct pool_set *set, int node);      /* node -1: all nodes */
 typedef void pool_server_fn(void *owner, const struct server *server);
 void pool_set_each_server(struct pool_set *set, pool_server_fn *fn, void *owner);

@@ -40,6 +40,7 @@ struct daemon {
 	struct thread *monitor_thread;
 	struct stats_monitor monitor_stats;
 	unsigned shutdowns;             /* how often it was asked for */
+	bool is_over;                   /* the loop has ended: what is still in the mailbox is only put away */
 };
 
 /* ---- from workers, on their threads ---- */
@@ -326,10 +327,13 @@ static void take_mail(void *owner, int kind, void *content)
 		mem_free(letter);
 		break;
 	case MAIL_CONSOLE:
-		run_console(d, content);
+		if (d->is_over)
+			console_request_free(content);
+		else
+			run_console(d, content);
 		break;
 	case MAIL_WORKER_IDLE:
-		if (++d->idle_workers == d->worker_count)
+		if (++d->idle_workers == d->worker_count && !d->is_over)
 			shut_down(d, true);
 		break;
 	}
@@ -339,8 +343,7 @@ static void log_stats(void *owner)
 {
 	struct daemon *d = owner;
 
-	if (d->conf->opt.log_stats)
-		admin_log_stats(d->admin);
+	admin_log_stats(d->admin);
 	timer_set(d->stats_timer, MAX(d->conf->opt.stats_period, USEC_PER_SEC));
 }
 
@@ -437,6 +440,7 @@ static void run(struct daemon *d)
 	log_info("pgshunt " PGSHUNT_VERSION " serves port %d with %zu workers", (int)d->conf->opt.listen_port, d->worker_count);
 	notify_systemd("READY=1");
 	loop_run(d->loop);
+	d->is_over = true;
 }
 
 static void tidy_up(struct daemon *d)
@@ -447,6 +451,7 @@ static void tidy_up(struct daemon *d)
 		monitor_stop(d);
 		for (size_t i = 0; i < d->worker_count; i++)
 			worker_join(&d->workers[i]);
+		d->worker_count = 0;            /* what their last letters say is for nobody */
 		mailbox_free(&d->mailbox);
 		admin_free(&d->admin);
 		timer_free(&d->stats_timer);

@@ -126,14 +126,23 @@ static void sum_nodes(struct gather *gather, const struct stats_node *nodes)
 		stats_sum(&gather->nodes[i], &nodes[i], stats_node_rows);
 }
 
+static void count_past(void *owner, const char *database, const char *user, const struct stats_pool *stats)
+{
+	struct visit *visit = owner;
+
+	stats_sum(&gather_pool(visit->gather, database, user)->stats, stats, stats_pool_rows);
+}
+
 void gather_visit(void *letter, struct admin_worker *worker)
 {
 	struct job *job = letter;
 	struct visit visit = { &job->gather, worker->sessions->conf, time_mono_us() };
 
 	sessions_each(worker->sessions, count_client, &visit);
-	if (worker->pools)
+	if (worker->pools) {
 		pools_each(worker->pools, count_pool, &visit);
+		pools_each_past(worker->pools, count_past, &visit);
+	}
 	sum_nodes(&job->gather, worker->node_stats);
 }
 

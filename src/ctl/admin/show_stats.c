@@ -179,11 +179,12 @@ void finish_log_line(void *letter)
 
 	take(job);
 	values = values_of_all(&job->admin->history);
-	log_info("stats: %llu xacts/s, %llu queries/s, in %llu B/s, out %llu B/s, xact %llu us, query %llu us, wait %llu us",
-		(unsigned long long)average[STAT_xact_count], (unsigned long long)average[STAT_query_count],
-		(unsigned long long)average[STAT_bytes_received], (unsigned long long)average[STAT_bytes_sent],
-		(unsigned long long)average[STAT_xact_time], (unsigned long long)average[STAT_query_time],
-		(unsigned long long)average[STAT_wait_time]);
+	if (job->admin->env.conf(job->admin->env.owner)->opt.log_stats)
+		log_info("stats: %llu xacts/s, %llu queries/s, in %llu B/s, out %llu B/s, xact %llu us, query %llu us, wait %llu us",
+			(unsigned long long)average[STAT_xact_count], (unsigned long long)average[STAT_query_count],
+			(unsigned long long)average[STAT_bytes_received], (unsigned long long)average[STAT_bytes_sent],
+			(unsigned long long)average[STAT_xact_time], (unsigned long long)average[STAT_query_time],
+			(unsigned long long)average[STAT_wait_time]);
 	job_done(job);
 }
 

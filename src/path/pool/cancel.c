@@ -7,6 +7,7 @@ struct cancel {
 	struct stream *stream;
 	struct server *server;          /* not lent again while this lives; the pool keeps it (see pool_server_close) */
 	struct buf packet;
+	usec_t since_us;
 };
 
 static void cancel_finish(struct cancel *cancel)
@@ -51,12 +52,23 @@ void pool_cancel(struct server *server)
 	cancel = mem_alloc(sizeof(*cancel));
 	cancel->pools = pools;
 	cancel->server = server;
+	cancel->since_us = time_mono_us();
 	server->cancels++;
 	list_push(&pools->cancels, &cancel->link);
 	wire_put_cancel(&cancel->packet, server->backend_pid, server->key, server->key_len);
 	counter_add(&pools->env.stats->cancels, 1);
 	cancel->stream = stream_connect(pools->env.io, (const struct sockaddr *)&server->addr, server->addr_len,
 	                                pools->conf->opt.server_connect_timeout, NULL, cancel_event, cancel);
+}
+
+/* One that never ends would keep its descriptor, and its server from being lent. */
+void cancels_tick(struct pools *pools, usec_t now)
+{
+	LIST_EACH_SAFE(pos, &pools->cancels) {
+		struct cancel *cancel = LIST_ITEM(pos, struct cancel, link);
+		if (now - cancel->since_us > pools->conf->opt.cancel_wait_timeout)
+			cancel_finish(cancel);
+	}
 }
 
 void cancels_free(struct pools *pools)

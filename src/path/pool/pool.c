@@ -228,6 +228,8 @@ void pool_server_ready(struct server *server)
 
 	pool->retry_at_us = 0;
 	stream_set_owner(server->stream, server_idle_event, server);
+	if (server->cancels > 0)        /* it could hit the next borrower: pool_retire() comes back to it */
+		return;
 	if (!pool_server_is_usable(server) || stream_at_eof(server->stream)) {
 		pool_server_close(server, "its node has changed");
 		return;
@@ -286,7 +288,7 @@ void pool_retire(struct server *server)
 {
 	if (server->state == SERVER_CLOSED)
 		server_free(server);
-	else if (server->state == SERVER_RESETTING)
+	else if (server->state == SERVER_RESETTING && !server->is_ending)
 		pool_server_ready(server);
 }
 
@@ -310,6 +312,10 @@ void pool_release(struct server **server, enum pool_release how)
 	}
 	if (stream_unsent(s->stream) > 0) {
 		pool_server_close(s, "unclean server");
+		return;
+	}
+	if (how == RELEASE_RESET && !server_pools(s)->conf->opt.server_reset_query[0]) {
+		pool_server_close(s, "no server_reset_query");
 		return;
 	}
 	if (how == RELEASE_RESET) {

@@ -30,11 +30,19 @@ struct pool_set {
 	struct pool nodes[TOPO_NODES_MAX];
 };
 
+/* What is left of a set that was freed. */
+struct pool_past {
+	struct list link;
+	char *database, *user;
+	struct stats_pool stats;
+};
+
 struct pools {
 	struct pool_env env;
 	struct conf *conf;
 	const struct topo *topo;
 	struct list sets;
+	struct list past;               /* struct pool_past */
 	struct list cancels;            /* struct cancel: connections under way */
 	uint64_t last_server_id;
 	struct buf scratch;
@@ -66,5 +74,6 @@ void server_free(struct server *server);
 
 /* cancel.c */
 void cancels_free(struct pools *pools);
+void cancels_tick(struct pools *pools, usec_t now);
 
 #endif

@@ -281,6 +281,7 @@ static void ending_readable(struct server *server, bool errors_are_fatal)
 		}
 		if (m.type == 'Z') {
 			bool is_idle = m.body_len == 1 && m.body[0] == 'I';
+			server->is_ending = false;
 			stream_consume(server->stream, m.total);
 			stream_set_window(server->stream, 0);
 			if (is_idle && stream_len(server->stream) == 0)
@@ -311,6 +312,7 @@ static void server_drain_event(void *owner, enum stream_event event)
 
 void server_reset(struct server *server)
 {
+	server->is_ending = true;
 	stream_set_owner(server->stream, server_reset_event, server);
 	wire_put_query(stream_queued(server->stream), server_pools(server)->conf->opt.server_reset_query);
 	stream_flush(server->stream);
@@ -320,6 +322,7 @@ void server_reset(struct server *server)
 
 void server_drain(struct server *server)
 {
+	server->is_ending = true;
 	stream_set_owner(server->stream, server_drain_event, server);
 	ending_readable(server, false);
 }

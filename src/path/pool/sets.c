@@ -5,8 +5,40 @@
 
 /* ---- sets ---- */
 
+static void past_free(struct pool_past *past)
+{
+	list_remove(&past->link);
+	mem_free(past->database);
+	mem_free(past->user);
+	mem_free(past);
+}
+
+static struct pool_past *past_find(struct pools *pools, const char *database, const char *user)
+{
+	LIST_EACH(pos, &pools->past) {
+		struct pool_past *past = LIST_ITEM(pos, struct pool_past, link);
+		if (strcmp(past->database, database) == 0 && strcmp(past->user, user) == 0)
+			return past;
+	}
+	return NULL;
+}
+
+static void past_keep(const struct pool_set *set)
+{
+	struct pool_past *past = past_find(set->pools, set->database, set->user);
+
+	if (!past) {
+		past = mem_alloc(sizeof(*past));
+		past->database = mem_strdup(set->database);
+		past->user = mem_strdup(set->user);
+		list_push(&set->pools->past, &past->link);
+	}
+	stats_sum(&past->stats, &set->stats, stats_pool_rows);
+}
+
 static void set_free(struct pool_set *set)
 {
+	past_keep(set);
 	list_remove(&set->link);
 	auth_secret_clear(&set->secret);
 	conf_unref(&set->conf);
@@ -19,6 +51,7 @@ static void set_free(struct pool_set *set)
 static struct pool_set *set_new(struct pools *pools, const char *database, const struct conf_database *entry, const char *user)
 {
 	struct pool_set *set = mem_alloc(sizeof(*set));
+	struct pool_past *past;
 
 	set->pools = pools;
 	set->database = mem_strdup(database);
@@ -36,6 +69,11 @@ static struct pool_set *set_new(struct pools *pools, const char *database, const
 		list_init(&pool->waiters);
 	}
 	list_push(&pools->sets, &set->link);
+	past = past_find(pools, set->database, set->user);
+	if (past) {
+		stats_sum(&set->stats, &past->stats, stats_pool_rows);
+		past_free(past);
+	}
 	return set;
 }
 
@@ -111,6 +149,7 @@ struct pools *pools_new(const struct pool_env *env, struct conf *conf, const str
 	pools->conf = conf_ref(conf);
 	pools->topo = topo_ref(topo);
 	list_init(&pools->sets);
+	list_init(&pools->past);
 	list_init(&pools->cancels);
 	return pools;
 }
@@ -138,6 +177,8 @@ void pools_free(struct pools **pools)
 	pools_close_idle(*pools);
 	LIST_EACH_SAFE(pos, &(*pools)->sets)
 		set_free(LIST_ITEM(pos, struct pool_set, link));
+	LIST_EACH_SAFE(pos, &(*pools)->past)
+		past_free(LIST_ITEM(pos, struct pool_past, link));
 	conf_unref(&(*pools)->conf);
 	topo_unref(&(*pools)->topo);
 	buf_free(&(*pools)->scratch);
@@ -233,6 +274,7 @@ void pools_tick(struct pools *pools)
 {
 	usec_t now = time_mono_us();
 
+	cancels_tick(pools, now);
 	LIST_EACH_SAFE(pos, &pools->sets) {
 		struct pool_set *set = LIST_ITEM(pos, struct pool_set, link);
 
@@ -249,6 +291,14 @@ void pools_each(struct pools *pools, pool_set_fn *fn, void *owner)
 {
 	LIST_EACH(pos, &pools->sets)
 		fn(owner, LIST_ITEM(pos, struct pool_set, link));
+}
+
+void pools_each_past(struct pools *pools, pool_past_fn *fn, void *owner)
+{
+	LIST_EACH(pos, &pools->past) {
+		const struct pool_past *past = LIST_ITEM(pos, struct pool_past, link);
+		fn(owner, past->database, past->user, &past->stats);
+	}
 }
 
 static void count_pool(const struct pool *pool, struct pool_counts *counts)

@@ -42,13 +42,13 @@ void batch_clear(struct session *s)
 	verdict_unref(&b->verdict);
 	b->kind = BATCH_NONE;
 	b->is_movable = b->only_begins = b->only_ours = b->only_ends = true;
-	b->is_whole = b->has_execute = b->is_sent = b->is_streamed = b->unnamed_at_server = b->has_unknown = false;
+	b->is_whole = b->has_execute = b->is_sent = b->execute_sent = b->is_streamed = b->unnamed_at_server = b->has_unknown = false;
 	b->flags = b->pins = b->uses = 0;
 	b->len = b->sent_len = b->bytes_seen = 0;
 	s->exclude = 0;
 	s->retries = 0;
 	s->must_primary = false;
-	s->delivered = s->prelude_failed = s->copy_ended = s->trace_told = false;
+	s->delivered = s->answer_failed = s->copy_ended = s->trace_told = false;
 	s->has_hint_route = false;
 	if (s->hint_policy) {
 		mem_free(s->hint_policy);
@@ -274,6 +274,30 @@ static bool pass_on(struct session *s)
 	return s->client_pass_left == 0;
 }
 
+/* What a statement we haven't read replaces is no longer known by that name: Bind and Describe of it are the server's to judge. */
+static bool forget_renamed(struct session *s, const struct wire_msg *m)
+{
+	struct cursor c = cursor_of(m->body, m->have - WIRE_HEADER_BYTES);
+	const char *name = m->type == 'P' ? cursor_cstr(&c, NULL) : "";
+
+	if (!name)
+		return err_set(&s->err, "08P01", "a statement's name is too long");
+	if (m->type == 'P' || m->type == 'Q')
+		named_drop(s, name);
+	return true;
+}
+
+/* The rest of a long piece of copy data whose COPY has ended in an error meanwhile: a server that got its beginning must get it all. */
+static void pass_copy_rest(struct session *s)
+{
+	size_t now = MIN(s->client_pass_left, stream_len(s->client));
+
+	if (s->server)
+		stream_send(s->server->stream, stream_data(s->client), now);
+	stream_consume(s->client, now);
+	s->client_pass_left -= now;
+}
+
 /* A message longer than batch_max_bytes: the primary gets it as it comes, and since nobody has read it whole, the session stays with
  * that server. */
 static enum session_event begin_streaming(struct session *s, const struct wire_msg *m)
@@ -292,6 +316,8 @@ static enum session_event begin_streaming(struct session *s, const struct wire_m
 		take_statement(s, m, bind.statement);
 		item = &b->items[b->item_count - 1];
 	} else {
+		if (!forget_renamed(s, m))
+			return EV_C_VIOLATION;
 		item = add_item(b, m);
 		b->pins |= SQL_PIN_UNKNOWN;
 	}
@@ -307,12 +333,27 @@ static enum session_event begin_streaming(struct session *s, const struct wire_m
 
 /* ---- the scan ---- */
 
+/* A Flush right behind a Sync, as libpq's pipelines send it: what comes after it decides where the batch goes. */
+static bool has_nothing_to_flush(const struct batch *b)
+{
+	if (b->is_sent)
+		return false;
+	for (size_t i = 0; i < b->item_count; i++)
+		if (b->items[i].type != 'H')
+			return false;
+	return true;
+}
+
 enum session_event batch_scan(struct session *s)
 {
 	struct batch *b = &s->batch;
 	size_t most = (size_t)s->conf->opt.batch_max_bytes;
 
-	if (s->client_pass_left) {
+	if (s->client_pass_left && b->kind == BATCH_NONE) {
+		pass_copy_rest(s);
+		if (stream_len(s->client) == 0)
+			return EV_COUNT;
+	} else if (s->client_pass_left) {
 		if (!pass_on(s))
 			return EV_COUNT;
 		if (b->kind != BATCH_EXTENDED) {
@@ -343,8 +384,9 @@ enum session_event batch_scan(struct session *s)
 			err_set(&s->err, "08P01", "unexpected password message");
 			return EV_C_VIOLATION;
 		}
-		if (b->kind == BATCH_NONE && (m.type == 'd' || m.type == 'c' || m.type == 'f')) {
-			stream_consume(s->client, m.total);     /* copy data after a COPY that failed: PostgreSQL drops it too */
+		if (b->kind == BATCH_NONE && strchr("dcfH", m.type)) {
+			/* Copy data after a COPY that failed: PostgreSQL drops it too. A Flush of nothing asks for nothing. */
+			stream_consume(s->client, m.total);
 			if (stream_len(s->client) == 0)
 				return EV_COUNT;
 			continue;
@@ -355,7 +397,7 @@ enum session_event batch_scan(struct session *s)
 		b->bytes_seen += m.total;
 		if (b->is_whole)
 			return EV_C_BATCH;
-		if (m.type == 'H')
+		if (m.type == 'H' && !has_nothing_to_flush(b))
 			return EV_C_FLUSH;
 		if (b->bytes_seen > most) {
 			b->is_movable = false;

@@ -48,6 +48,10 @@ static enum session_event skip_scan(struct session *s)
 			s->client_pass_left -= now;
 			if (s->client_pass_left)
 				return EV_COUNT;
+			if (s->skips_message) {
+				s->skips_message = false;
+				return EV_C_SYNC;
+			}
 		}
 		rc = wire_peek(stream_data(s->client), stream_len(s->client), WIRE_FROM_CLIENT, (size_t)s->conf->opt.max_packet_size, &m, &s->err);
 		if (rc == WIRE_FAIL)
@@ -85,6 +89,16 @@ static enum session_event scan(struct session *s)
 	}
 }
 
+/* The end of the stream counts once everything before it has been dealt with; nobody waits for the answer before a Terminate. */
+static bool has_left(const struct session *s)
+{
+	size_t len = stream_len(s->client), sent = s->batch.sent_len;
+
+	if (is_listening(s) || s->state == ST_WAIT || len <= sent)
+		return true;
+	return (s->state == ST_RELAY || s->state == ST_WELCOME) && !s->client_pass_left && stream_data(s->client)[sent] == 'X';
+}
+
 /* One callback handles what one read brought: bounded by the window. */
 void client_pump(struct session *s)
 {
@@ -95,8 +109,8 @@ void client_pump(struct session *s)
 		enum session_event event;
 		size_t before = stream_len(s->client);
 
-		if (s->closing_asked && (s->state == ST_READY || s->state == ST_CONSOLE)) {
-			session_step(s, EV_K_KILL);
+		if (s->closing_asked && session_at_boundary(s)) {
+			session_shut(s);
 			break;
 		}
 		event = scan(s);
@@ -106,8 +120,7 @@ void client_pump(struct session *s)
 		if (s->state == ST_COPY_IN && event == EV_C_COPY && stream_len(s->client) == before)
 			break;
 	}
-	/* The end of the stream counts once everything before it has been dealt with. */
-	if (s->client_at_end && s->state != ST_CLOSED && (is_listening(s) || stream_len(s->client) <= s->batch.sent_len || s->state == ST_WAIT))
+	if (s->client_at_end && s->state != ST_CLOSED && has_left(s))
 		session_step(s, EV_C_TERMINATE);
 	s->pumping = false;
 }
@@ -209,7 +222,7 @@ static void session_free(void *object)
 /* What a departing client leaves to its server. An open transaction is rolled back by closing: as if the client had been direct. */
 static enum pool_release leaving(const struct session *s)
 {
-	if (s->batch.is_sent || s->tx != 'I')
+	if (s->batch.is_sent || s->tx != 'I' || !s->is_greeted)         /* not greeted: it was asked for its parameters */
 		return RELEASE_CLOSE;
 	return s->pins ? RELEASE_RESET : RELEASE_CLEAN;
 }

@@ -61,7 +61,10 @@ static void put_answer(struct session *s, const struct console_result *result)
 			put_columns(out, result);
 		if (result->rows)
 			buf_add(out, result->rows->data, result->rows->len);
-		wire_put_command_complete(out, result->tag);
+		if (result->tag[0])
+			wire_put_command_complete(out, result->tag);
+		else
+			wire_put_empty(out, 'I');
 	}
 	if (!is_extended)
 		wire_put_ready(out, 'I');
@@ -133,10 +136,14 @@ void act_run_console(struct session *s)
 	wire_peek(stream_data(s->client), stream_len(s->client), WIRE_FROM_CLIENT, CONSOLE_MESSAGE_MAX_BYTES, &m, &err);
 	s->batch.kind = m.type == 'Q' ? BATCH_SIMPLE : BATCH_EXTENDED;
 	skips = s->batch.has_unknown && m.type != 'S' && m.type != 'Q';
-	if (m.type == 'Q' && wire_read_query(&m, &sql, &err)) {
+	if ((m.type == 'Q' && !wire_read_query(&m, &sql, &s->err)) || (m.type == 'P' && !wire_read_parse(&m, &parse, &s->err))) {
+		session_step(s, EV_C_VIOLATION);
+		return;
+	}
+	if (m.type == 'Q') {
 		s->console_text.len = 0;
 		buf_add(&s->console_text, sql.data, sql.len);
-	} else if (m.type == 'P' && !skips && wire_read_parse(&m, &parse, &err)) {
+	} else if (m.type == 'P' && !skips) {
 		s->console_text.len = 0;
 		buf_add(&s->console_text, parse.sql, parse.sql_len);
 	} else if (m.type == 'D') {

@@ -107,6 +107,25 @@ void sessions_topo_changed(struct session_env *env)
 	}
 }
 
+/* ---- the end ---- */
+
+static void kill_session(struct session *s, const char *text)
+{
+	err_set(&s->err, "57P01", "%s", text);
+	err_hint(&s->err, "Connect again.");
+	session_step(s, EV_K_KILL);
+}
+
+bool session_at_boundary(const struct session *s)
+{
+	return s->state == ST_READY || s->state == ST_CONSOLE || (s->state == ST_HELD && s->tx == 'I');
+}
+
+void session_shut(struct session *s)
+{
+	kill_session(s, "the proxy is shutting down");
+}
+
 /* ---- time ---- */
 
 struct timeout {
@@ -149,8 +168,8 @@ static void session_tick(struct session *s, usec_t now)
 {
 	struct timeout timeout;
 
-	if (s->closing_asked && (s->state == ST_READY || s->state == ST_CONSOLE)) {
-		session_step(s, EV_K_KILL);
+	if (s->closing_asked && session_at_boundary(s)) {
+		session_shut(s);
 		return;
 	}
 	if (!timeout_of(s, &timeout) || now - timeout.since_us < timeout.after_us)
@@ -192,12 +211,6 @@ void session_cancel(struct session_env *env, uint32_t pid, const uint8_t *key, s
 	session_step(s, EV_K_CANCEL);
 }
 
-static void kill_session(struct session *s, const char *text)
-{
-	err_set(&s->err, "57P01", "%s", text);
-	err_hint(&s->err, "Connect again.");
-	session_step(s, EV_K_KILL);
-}
 
 bool session_kill(struct session_env *env, uint64_t id)
 {
@@ -220,13 +233,10 @@ void sessions_shutdown(struct session_env *env, bool now)
 	LIST_EACH_SAFE(pos, &env->sessions) {
 		struct session *s = LIST_ITEM(pos, struct session, link);
 
-		if (now || s->state == ST_READY || s->state == ST_CONSOLE || !s->is_greeted || (s->state == ST_HELD && s->tx == 'I')) {
-			kill_session(s, "the proxy is shutting down");
-		} else {
+		if (now || !s->is_greeted || s->client_at_end || session_at_boundary(s))
+			session_shut(s);
+		else
 			s->closing_asked = true;
-			err_set(&s->err, "57P01", "the proxy is shutting down");
-			err_hint(&s->err, "Connect again.");
-		}
 	}
 }
 

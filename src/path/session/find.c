@@ -3,6 +3,8 @@
 
 #include "private.h"
 
+#define FOREVER_US (1000 * 86400 * USEC_PER_SEC)
+
 /* ---- waiting ---- */
 
 static void wait_timer_fired(void *owner);
@@ -128,6 +130,12 @@ static void server_came(void *owner, struct server *server, const struct err *er
 	session_step(s, EV_P_AGAIN);
 }
 
+/* 0: as long as it takes. */
+static usec_t query_wait(const struct conf_policy *conf)
+{
+	return conf->query_wait_timeout ? conf->query_wait_timeout : FOREVER_US;
+}
+
 static void borrow(struct session *s, int node)
 {
 	struct server *server = NULL;
@@ -150,7 +158,7 @@ static void borrow(struct session *s, int node)
 	}
 	s->waits_for = WAIT_SERVER;
 	s->waiter_node = node;
-	wait_set_timer(s, MAX(session_policy(s)->query_wait_timeout - (time_mono_us() - s->wait_began_us), 0));
+	wait_set_timer(s, MAX(query_wait(session_policy(s)) - (time_mono_us() - s->wait_began_us), 0));
 	pool_wait(s->set, node, &s->waiter, server_came, s);
 }
 
@@ -184,6 +192,36 @@ static void wait_for_any_node(struct session *s, enum pending_wait what, usec_t 
 	wait_for_topo(s, what, most);
 }
 
+/* What has no text that was read: a function call, a Bind of a statement we don't know, a message too long to be held. */
+static const struct verdict a_call = { .class = SQL_WRITE, .reason = SQL_R_WRITE }, no_text = { .class = SQL_UNKNOWN, .reason = SQL_R_UNPARSED };
+
+static const struct verdict *deciding_verdict(const struct batch *b)
+{
+	if (b->verdict)
+		return b->verdict;
+	return b->kind == BATCH_FUNCTION ? &a_call : &no_text;
+}
+
+static enum route_reason primary_reason(const struct session *s)
+{
+	if (s->must_primary)
+		return s->primary_reason;
+	if (s->batch.is_streamed)
+		return ROUTE_R_TOO_LONG;
+	return s->batch.kind == BATCH_FUNCTION ? ROUTE_R_WRITE : ROUTE_R_UNPARSED;
+}
+
+/* Parse and Describe alone take no turn: a driver that sends them ahead of every Execute would load every second node only. */
+static struct route_choice pick_node(struct session *s, const struct route_request *request)
+{
+	struct route_state unused;
+
+	if (s->batch.kind != BATCH_EXTENDED || !s->batch.is_whole || s->batch.has_execute)
+		return route_pick(request, &s->env->route);
+	unused = s->env->route;
+	return route_pick(request, &unused);
+}
+
 void act_find_server(struct session *s)
 {
 	struct session_env *env = s->env;
@@ -200,14 +238,14 @@ void act_find_server(struct session *s)
 	}
 	need_resolve(&s->need, env->topo);
 	find_policy(s, &policy);
-	request = (struct route_request){ .topo = env->topo, .policy = &policy, .verdict = s->batch.verdict, .need = s->need, .now_us = now,
+	request = (struct route_request){ .topo = env->topo, .policy = &policy, .verdict = deciding_verdict(&s->batch), .need = s->need, .now_us = now,
 		                          .may_wait = now - s->wait_began_us < conf->consistency_wait, .exclude = s->exclude,
 		                          .must_primary = s->must_primary || s->batch.has_unknown || !s->batch.verdict,
-		                          .primary_reason = s->must_primary ? s->primary_reason : ROUTE_R_UNPARSED,
+		                          .primary_reason = primary_reason(s),
 		                          .primary_reason_name = s->reason_name[0] ? s->reason_name : NULL };
 	if (!s->batch.is_movable && s->batch.verdict && route_is_movable(s->batch.verdict))
 		request.must_primary = true;    /* streamed: too long to be held */
-	choice = route_pick(&request, &env->route);
+	choice = pick_node(s, &request);
 	switch (choice.outcome) {
 	case ROUTE_TO_NODE:
 		keep_reason(s, &choice);
@@ -224,7 +262,7 @@ void act_find_server(struct session *s)
 		wait_for_any_node(s, WAIT_PRIMARY, conf->primary_wait);
 		break;
 	case ROUTE_WAIT_NODE:
-		wait_for_any_node(s, WAIT_NODE, conf->query_wait_timeout);
+		wait_for_any_node(s, WAIT_NODE, query_wait(conf));
 		break;
 	case ROUTE_REFUSE:
 		s->err = choice.err;

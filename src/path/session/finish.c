@@ -24,8 +24,8 @@ static void count_finished(struct session *s)
 	s->idle_since_us = now;
 }
 
-/* What DISCARD ALL and DEALLOCATE leave of our knowledge. */
-static void apply_discard(struct session *s)
+/* Before the session decides whether it keeps its server: DISCARD ALL frees it. */
+void finish_discard(struct session *s)
 {
 	bool was_run = s->batch.kind == BATCH_SIMPLE || s->batch.has_execute;
 
@@ -35,22 +35,21 @@ static void apply_discard(struct session *s)
 		const char *name = s->batch.verdict ? s->batch.verdict->setting : NULL;
 
 		/* Which statements a DEALLOCATE among others has taken from the server nobody knows: it isn't lent again. */
-		s->server->must_close |= name == NULL;
-		if (!name || !name[0])
+		s->server->must_close |= name == NULL || s->answer_failed;
+		if (!s->answer_failed && (!name || !name[0]))
 			server_forget_statements(s->server);
 	}
-	if (s->batch.flags & SQL_F_DISCARD_ALL && s->tx == 'I') {
+	if (s->batch.flags & SQL_F_DISCARD_ALL && s->tx == 'I' && !s->answer_failed) {
 		server_forget_statements(s->server);
 		named_drop_all(s);
 		settings_unref(&s->server->settings);
-		s->pins = 0;
+		s->pins = s->lost_pins = 0;
 	}
 }
 
 static void end_batch(struct session *s)
 {
 	count_finished(s);
-	apply_discard(s);
 	expects_clear(s);
 	if (!s->batch.is_movable) {
 		s->write_server = s->server->id;
@@ -63,14 +62,12 @@ static void end_batch(struct session *s)
 	s->reason_name[0] = '\0';
 	s->wait_began_us = s->batch_began_us = 0;
 	stream_set_window(s->client, 0);
+	stream_resume(s->client);       /* a COPY that failed may have left it waiting for the server */
 }
 
 void act_finish_batch(struct session *s)
 {
 	end_batch(s);
-	if (s->pins == 0 && s->tx == 'I') {     /* DISCARD ALL has freed the session; the guard was asked before */
-		s->lost_pins = 0;
-	}
 	if (stream_len(s->server->stream) > 0)
 		server_event(s, STREAM_READABLE);
 	client_pump(s);
@@ -79,7 +76,7 @@ void act_finish_batch(struct session *s)
 void act_finish_and_release(struct session *s)
 {
 	end_batch(s);
-	pool_release(&s->server, RELEASE_CLEAN);
+	pool_release(&s->server, s->client_pass_left ? RELEASE_CLOSE : RELEASE_CLEAN);  /* left over: copy data it got half of */
 	client_pump(s);
 }
 
@@ -91,6 +88,7 @@ static void answer_error(struct session *s)
 	struct buf *out = stream_queued(s->client);
 	bool is_whole = s->batch.is_whole;
 
+	s->skips_message = !is_whole && s->batch.kind != BATCH_EXTENDED;
 	find_stop_waiting(s);
 	wire_put_error(out, "ERROR", &s->err);
 	if (is_whole)
@@ -108,6 +106,7 @@ static void answer_error(struct session *s)
 	s->wait_began_us = s->batch_began_us = 0;
 	s->idle_since_us = time_mono_us();
 	stream_set_window(s->client, 0);
+	stream_resume(s->client);
 	client_pump(s);
 }
 
@@ -188,6 +187,12 @@ static const char *node_name(const struct session *s)
 	return session_node_name(s, s->server->node);
 }
 
+/* Parse, Describe and the like: nothing a server could have changed by it. */
+static bool runs_nothing(const struct batch *b)
+{
+	return b->kind == BATCH_EXTENDED && !b->has_execute;
+}
+
 static void describe_loss(struct session *s)
 {
 	struct session_env *env = s->env;
@@ -196,7 +201,7 @@ static void describe_loss(struct session *s)
 		counter_add(&env->stats->lost_in_transaction, 1);
 		err_set(&s->err, "40001", "the server \"%s\" was lost inside the transaction: nothing was committed", node_name(s));
 		err_hint(&s->err, "Roll back and run the transaction again.");
-	} else if (s->batch.is_movable && s->tx == 'I') {
+	} else if (s->tx == 'I' && (s->batch.is_movable || runs_nothing(&s->batch))) {
 		counter_add(&env->stats->lost_after_rows, 1);
 		err_set(&s->err, "08006", "the server \"%s\" was lost while its result was being delivered", node_name(s));
 		err_hint(&s->err, "Nothing was changed; run the query again.");

@@ -1,6 +1,7 @@
 /* What the proxy answers itself: pgshunt.* settings, batches that ask a server for nothing, statements of a transaction whose server
  * was lost. In both protocols an answer looks like PostgreSQL's. */
 #include <stdio.h>
+#include <strings.h>
 
 #include "private.h"
 
@@ -42,11 +43,17 @@ bool local_deallocates(struct session *s, const struct verdict *v)
 	return v->setting[0] ? named_find(s, v->setting) != NULL : !(s->pins & SQL_PIN_PREPARE);
 }
 
+static bool is_rollback(const struct verdict *v)
+{
+	return strncasecmp(v->shown, "rollback", 8) == 0 || strncasecmp(v->shown, "abort", 5) == 0;
+}
+
 bool local_ends_tx(struct session *s)
 {
 	const struct batch *b = &s->batch;
 
-	return b->verdict && b->only_ends && b->is_whole && !s->tx_err_pending;
+	/* COMMIT must hear of the loss as an error; what ROLLBACK asks for has happened. */
+	return b->verdict && b->only_ends && b->is_whole && (!s->tx_err_pending || is_rollback(b->verdict));
 }
 
 /* ---- building ---- */
@@ -133,6 +140,20 @@ static bool answer_item(struct session *s, struct buf *out, const struct item *i
 	}
 }
 
+/* An error of ours aborts the transaction as any other would: the server hears of it by a text no grammar takes. */
+static void break_transaction(struct session *s)
+{
+	if (s->tx != 'T')
+		return;
+	s->tx = 'E';
+	if (!s->server)
+		return;
+	wire_put_query(stream_queued(s->server->stream), "pgshunt: transaction aborted by an error of the proxy");
+	stream_flush(s->server->stream);
+	s->preludes++;
+	s->breaks_tx = true;
+}
+
 static void answer_batch(struct session *s, run_fn *run)
 {
 	struct batch *b = &s->batch;
@@ -142,6 +163,7 @@ static void answer_batch(struct session *s, run_fn *run)
 	for (size_t i = 0; i < b->item_count; i++)
 		if (!answer_item(s, out, &b->items[i], run, &bound)) {
 			wire_put_error(out, "ERROR", &s->err);
+			break_transaction(s);
 			break;
 		}
 	wire_put_ready(out, s->tx);
@@ -242,6 +264,7 @@ static bool run_rollback(struct session *s, const struct item *item, struct answ
 void act_answer_rollback(struct session *s)
 {
 	s->tx = 'I';
+	s->tx_err_pending = false;
 	if (s->vars_outer)
 		vars_end_transaction(s);
 	answer_batch(s, run_rollback);
@@ -258,6 +281,7 @@ void act_answer_failed_tx(struct session *s)
 	s->tx_err_pending = false;
 	if (s->batch.is_whole)
 		wire_put_ready(out, s->tx);
+	s->skips_message = !s->batch.is_whole && s->batch.kind != BATCH_EXTENDED;
 	stream_flush(s->client);
 	s->batch.sent_len = s->batch.len;
 	batch_consume(s);

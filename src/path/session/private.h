@@ -67,6 +67,7 @@ struct batch {
 	bool only_ends;                 /* nothing but COMMIT, ROLLBACK and the like */
 	bool has_execute;
 	bool is_sent;                   /* part of it (or all) has been given to a server */
+	bool execute_sent;              /* that part held an Execute */
 	bool is_streamed;               /* too long to be held: bytes go on as they come */
 	bool unnamed_at_server;         /* the unnamed statement has been given to the server in this batch */
 	bool has_unknown;               /* names a statement we don't know: the server says the error */
@@ -96,6 +97,7 @@ struct expect {
 	enum expect_kind kind;
 	struct statement *statement;    /* EX_PARSE*, EX_CLOSE*: a reference, or NULL */
 	char *name;                     /* the client's name for it: taken back when the server refuses */
+	struct hash128 closed;          /* EX_CLOSE_OURS: which */
 };
 
 /* What a client may set for itself; NULL until it does. */
@@ -153,7 +155,10 @@ struct session {
 	/* answers */
 	char tx;                        /* 'I', 'T', 'E': as the client knows it */
 	bool delivered;                 /* some of the answer has reached the client: no retry any more */
-	bool prelude_failed, copy_ended, trace_told;
+	bool answer_failed;             /* an error has been answered: the server ignores what is left of the batch */
+	bool breaks_tx;                 /* the prelude is meant to fail: an error of our own ends the transaction on the server too */
+	bool skips_message;             /* SKIP: the rest of one long simple query, which no Sync follows */
+	bool copy_ended, trace_told;
 	unsigned preludes;              /* ReadyForQuery messages to swallow: settings laid on before the batch */
 	size_t pass_left;               /* bytes of a long server message still to be passed on */
 	size_t client_pass_left;        /* the same of a long client message */
@@ -222,6 +227,8 @@ void expects_clear(struct session *s);
 void expects_add(struct session *s, enum expect_kind kind, struct statement *statement, const char *name);
 bool expects_are_open(const struct session *s);
 void relay_deliver(struct session *s);
+void relay_answer_fakes(struct session *s);            /* after sending: nothing may come that they could stand in front of */
+void finish_discard(struct session *s);                /* what DISCARD ALL and DEALLOCATE leave of our knowledge */
 
 /* local.c */
 bool local_is(struct session *s);
@@ -245,6 +252,8 @@ uint8_t *fsm_index_new(void);
 /* env.c */
 void session_pins_text(uint32_t pins, char *out, size_t len);
 const struct conf_policy *session_policy(const struct session *s);
+bool session_at_boundary(const struct session *s);     /* between two transactions: it may be shut */
+void session_shut(struct session *s);
 void session_refresh_conf(struct session *s);
 const char *session_node_name(const struct session *s, int node);      /* "?" for a node a reload has taken away */
 

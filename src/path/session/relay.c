@@ -8,6 +8,9 @@
 
 enum relay_rc { RELAY_ON, RELAY_STOP };
 
+#define COPY_TERMINATED (SIZE_MAX - 1)
+#define ERROR_MAX_BYTES ((size_t)1 << 20)       /* longer errors are passed on unread */
+
 struct relay {
 	struct session *s;
 	const uint8_t *data;
@@ -95,14 +98,27 @@ static void put_fakes(struct relay *r)
 	}
 }
 
+void relay_answer_fakes(struct session *s)
+{
+	struct relay r = { .s = s, .data = (const uint8_t *)"" };
+
+	put_fakes(&r);
+	if (s->held.len)
+		relay_deliver(s);
+	stream_flush(s->client);
+}
+
 /* An error: the server ignores everything up to Sync. Names given by what it ignored are taken back. */
 static void fail_expects(struct session *s)
 {
+	s->answer_failed = true;
 	while (s->expect_count > 0 && s->expects[s->expect_first].kind != EX_SYNC) {
 		struct expect *e = &s->expects[s->expect_first];
 
 		if (e->kind == EX_PARSE && e->statement && e->name)
 			named_drop(s, e->name);
+		if (e->kind == EX_CLOSE_OURS)
+			server_add_statement(s->server, e->closed);
 		pop_expect(s);
 	}
 }
@@ -265,6 +281,7 @@ static enum relay_rc take_ready(struct relay *r, const struct wire_msg *m)
 
 	if (s->preludes) {
 		s->preludes--;
+		s->breaks_tx = false;
 		skip(r, m->total);
 		return RELAY_ON;
 	}
@@ -276,6 +293,7 @@ static enum relay_rc take_ready(struct relay *r, const struct wire_msg *m)
 		need_add_time(&s->need, time_mono_us());
 	stream_send(s->client, r->data + r->from, r->at - r->from);
 	stream_consume(s->server->stream, r->at);
+	finish_discard(s);
 	session_step(s, EV_S_READY);
 	return RELAY_STOP;
 }
@@ -293,7 +311,7 @@ static enum relay_rc take_message(struct relay *r, const struct wire_msg *m)
 	struct session *s = r->s;
 
 	if (s->preludes && m->type != 'Z') {
-		if (m->type == 'E') {
+		if (m->type == 'E' && !s->breaks_tx) {
 			fail_prelude(s);
 			return RELAY_STOP;
 		}
@@ -346,12 +364,13 @@ static bool pass_part(struct relay *r, const struct wire_msg *m)
 {
 	struct session *s = r->s;
 
-	if (m->type == 'E' || m->type == 'S' || m->type == 'Z' || s->preludes ||
-	    (must_be_whole(m->type) && m->total < 16384)) {
-		stream_set_window(s->server->stream, MIN(m->total, (size_t)1 << 20) + 32768);
+	if (s->preludes || (must_be_whole(m->type) && m->total < (m->type == 'E' || m->type == 'S' ? ERROR_MAX_BYTES : 16384))) {
+		stream_set_window(s->server->stream, MIN(m->total, ERROR_MAX_BYTES) + 32768);
 		return false;
 	}
-	if (s->expect_count && must_be_whole(m->type) && take_expected(r, m))
+	if (m->type == 'E')
+		fail_expects(s);        /* longer than any that could be answered by running elsewhere */
+	else if (s->expect_count && must_be_whole(m->type) && take_expected(r, m))
 		return false;           /* never: what is ours is short */
 	relay_deliver(s);
 	s->pass_left = m->total - m->have;
@@ -372,13 +391,13 @@ static void flush(struct relay *r)
 {
 	struct session *s = r->s;
 
-	if (s->delivered) {
-		stream_send(s->client, r->data + r->from, r->at - r->from);
-	} else {
+	if (!s->delivered) {
 		end_run(r);
-		if (s->held.len > 65536)
-			relay_deliver(s);
+		if (s->held.len > 65536 || (s->held.len && !(s->batch.is_movable && s->batch.is_whole)))
+			relay_deliver(s);       /* what can't run again isn't kept back: a notice, the answer to a Flush */
 	}
+	if (s->delivered)
+		stream_send(s->client, r->data + r->from, r->at - r->from);
 	stream_consume(s->server->stream, r->at);
 	if (stream_unsent(s->client) > 0)
 		stream_pause(s->server->stream);
@@ -419,6 +438,8 @@ static void relay_readable(struct session *s)
 	}
 	put_fakes(&r);
 	flush(&r);
+	if (s->state == ST_OPEN || s->state == ST_COPY_IN)      /* what the client has sent meanwhile was waiting for this answer */
+		client_pump(s);
 }
 
 /* Between batches: notifications, notices, parameters of a held server go to the client as they come. */
@@ -495,6 +516,8 @@ static size_t copy_bytes(struct session *s, const uint8_t *data, size_t len)
 			s->client_pass_left = m.total - m.have;
 			continue;
 		}
+		if (m.type == 'X')
+			return at > 0 ? at : COPY_TERMINATED;
 		if (!strchr("cfSH", m.type)) {
 			err_set(&s->err, "08P01", "unexpected message '%c' during COPY", m.type);
 			return SIZE_MAX;
@@ -516,8 +539,8 @@ void act_forward_copy(struct session *s)
 	const uint8_t *data = stream_data(s->client);
 	size_t now = copy_bytes(s, data, stream_len(s->client));
 
-	if (now == SIZE_MAX) {
-		session_step(s, EV_C_VIOLATION);
+	if (now == SIZE_MAX || now == COPY_TERMINATED) {
+		session_step(s, now == SIZE_MAX ? EV_C_VIOLATION : EV_C_TERMINATE);
 		return;
 	}
 	stream_send(s->server->stream, data, now);

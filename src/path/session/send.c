@@ -19,7 +19,8 @@ void expects_add(struct session *s, enum expect_kind kind, struct statement *sta
 			s->expects = mem_realloc(s->expects, s->expect_cap * sizeof(*s->expects));
 		}
 	}
-	s->expects[s->expect_first + s->expect_count++] = (struct expect){ kind, statement_ref(statement), mem_strdup(name) };
+	s->expects[s->expect_first + s->expect_count++] = (struct expect){ .kind = kind, .statement = statement_ref(statement),
+		                                                                      .name = mem_strdup(name) };
 }
 
 void expects_clear(struct session *s)
@@ -56,7 +57,8 @@ static void end_run(struct sending *snd)
 
 static void expect(struct sending *snd, enum expect_kind kind, struct statement *statement, const char *name)
 {
-	if (snd->is_tracked)
+	/* After an error the server ignores all but Sync. */
+	if (snd->is_tracked && (kind == EX_SYNC || !snd->s->answer_failed))
 		expects_add(snd->s, kind, statement, name);
 }
 
@@ -91,14 +93,17 @@ static void evict(struct sending *snd)
 	struct statement shape;
 	char name[STATEMENT_NAME_BYTES];
 
-	if (most == 0 || snd->server->prepared.used < most || list_is_empty(&snd->server->prepared_order))
+	if (snd->s->answer_failed)
 		return;
-	oldest = LIST_ITEM(snd->server->prepared_order.next, struct server_statement, link);
-	shape.id = oldest->id;
-	statement_server_name(&shape, name);
-	wire_put_target(snd->out, 'C', 'S', name);
-	expects_add(snd->s, EX_CLOSE_OURS, NULL, NULL);
-	server_forget_statement(snd->server, oldest->id);
+	while (most && snd->server->prepared.used >= most && !list_is_empty(&snd->server->prepared_order)) {
+		oldest = LIST_ITEM(snd->server->prepared_order.next, struct server_statement, link);
+		shape.id = oldest->id;
+		statement_server_name(&shape, name);
+		wire_put_target(snd->out, 'C', 'S', name);
+		expects_add(snd->s, EX_CLOSE_OURS, NULL, NULL);
+		snd->s->expects[snd->s->expect_first + snd->s->expect_count - 1].closed = shape.id;
+		server_forget_statement(snd->server, shape.id);
+	}
 }
 
 /* Parse under the server's name, asked for by us or by the client. */
@@ -326,6 +331,8 @@ void act_send_batch(struct session *s)
 
 	if (is_first)
 		begin_sending(s);
+	else if (b->is_whole && !b->execute_sent && !s->answer_failed && !expects_are_open(s))
+		s->delivered = false;   /* only Parse and Describe have been flushed and answered: what is left may still run elsewhere */
 	take_pins(s);
 	snd.out = stream_queued(s->server->stream);
 	snd.run_from = snd.run_to = b->sent_len;
@@ -334,8 +341,11 @@ void act_send_batch(struct session *s)
 		send_item(&snd, &b->items[i]);
 	stream_send(s->server->stream, snd.window + snd.run_from, snd.run_to - snd.run_from);
 	b->sent_len = b->len;
-	if (!(b->is_whole && is_first && (b->is_movable || b->only_begins)))
+	b->execute_sent = b->has_execute;
+	if (!(b->is_whole && !s->delivered && (b->is_movable || b->only_begins)))
 		batch_consume(s);
+	if (s->state == ST_OPEN)
+		relay_answer_fakes(s);
 }
 
 /* An open batch leaves its standby: nothing of it that was answered needs to be done again but the parsing. */

@@ -5,7 +5,7 @@
 #include "private.h"
 
 #define SETTINGS_MAX 64
-#define SETTING_MAX_BYTES 8192
+#define SETTING_MAX_BYTES WIRE_STARTUP_MAX_BYTES
 
 /* ---- the first packet ---- */
 
@@ -165,8 +165,10 @@ enum session_event startup_scan(struct session *s)
 	case WIRE_SSL_REQUEST:
 	case WIRE_GSSENC_REQUEST:
 		/* Bytes sent along with the request would be read as if they had come encrypted (CVE-2021-3935). */
-		if (stream_len(s->client) > used)
+		if (stream_len(s->client) > used) {
+			stream_queue(s->client, "N", 1);        /* the answer that is read first, as PostgreSQL's */
 			return refuse(s, "08P01", "received data after an encryption request", "");
+		}
 		if (packet.kind == WIRE_SSL_REQUEST ? s->asked_ssl : s->asked_gssenc)
 			return EV_C_TERMINATE;          /* asked twice */
 		s->asked_ssl |= packet.kind == WIRE_SSL_REQUEST;

@@ -24,6 +24,10 @@ static bool set_route(struct session *s, const char *value, struct err *err)
 
 	if (!conf_parse_route(value ? value : "auto", &route, &name, err))
 		return false;
+	if (route == ROUTE_NODE && topo_find(s->env->topo, name) == -1) {
+		err_set(err, "22023", "there is no node \"%s\"", name);
+		return err_hint(err, "SHOW NODES in the console lists the nodes.");
+	}
 	if (!session_policy(s)->client_overrides) {
 		err_set(err, "42501", "pgshunt.route can't be set: client_overrides is off");
 		return err_hint(err, "The administrator's routes and rules hold.");
@@ -139,7 +143,8 @@ bool vars_set(struct session *s, const char *name, const char *value, struct err
 	if (!var && !conf_policy_show(session_policy(s), name, now, sizeof(now)))
 		return unknown(name, err);
 	if (!var)
-		return conf_policy_set(&vars_of(s)->policy, name, value, err);
+		return conf_policy_set(&vars_of(s)->policy, name, value, err) ||
+		       err_hint(err, "SHOW pgshunt.%s tells the value in force.", name);
 	if (!var->set)
 		return err_set(err, "55P02", "parameter \"pgshunt.%s\" cannot be changed", name);
 	return var->set(s, value, err);

@@ -141,14 +141,6 @@ static bool visit_execute(struct walk *w, const void *msg, struct place place)
 	return true;
 }
 
-/* The session keeps prepared statements by name and has to know which one goes. */
-static bool visit_deallocate(struct walk *w, const void *msg, struct place place)
-{
-	if (!place.is_quiet && !w->draft->setting)
-		w->draft->setting = mem_strdup(((const PgQuery__DeallocateStmt *)msg)->name);
-	return false;
-}
-
 /* ---- code whose text we don't see ---- */
 
 static bool visit_do(struct walk *w, const void *msg, struct place place)
@@ -240,9 +232,8 @@ static bool visit_deallocate(struct walk *w, const void *msg, struct place place
 {
 	const PgQuery__DeallocateStmt *stmt = msg;
 
-	(void)place;
-	if (!w->draft->setting)
-		w->draft->setting = mem_strdup(stmt->name ? stmt->name : "");
+	if (!place.is_quiet && !w->draft->setting)
+		w->draft->setting = mem_strdup(stmt->name);
 	return false;
 }
 

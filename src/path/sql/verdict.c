@@ -223,8 +223,6 @@ static void finish_draft(struct draft *d, struct span text)
 		d->flags |= SQL_F_TX_START;
 	if (d->statements > 1) {
 		d->flags = (d->flags | SQL_F_MULTI) & ~(uint32_t)SQL_F_DISCARD_ALL;
-	} else if (d->setting && (d->flags & SQL_F_DEALLOCATE)) {
-		return;
 	} else if (d->setting) {
 		if (!(d->flags & SQL_F_DEALLOCATE)) {
 			d->flags |= SQL_F_PGSHUNT;
