@@ -37,7 +37,7 @@ enum route_outcome {
 	ROUTE_WAIT_SAMPLE,      /* nothing qualifies yet, but a newer sample may change that: ask the monitor, wait (consistency_wait) */
 	ROUTE_WAIT_PRIMARY,     /* needs a primary and there is none: wait (primary_wait), then 57P03 */
 	ROUTE_WAIT_NODE,        /* primary_fallback = off and no standby: wait query_wait_timeout, then 57P03 */
-	ROUTE_REFUSE            /* err says why: 25006 write while route=standby, 0A000, 57P03 ... */
+	ROUTE_REFUSE            /* request->err says why: 25006 write while route=standby, 0A000, 57P03 ... */
 };
 
 struct route_choice {
@@ -45,7 +45,6 @@ struct route_choice {
 	int node;               /* index into topo->nodes; -1 unless ROUTE_TO_NODE */
 	enum route_reason reason;
 	const char *reason_name;        /* for function:NAME, retried:SQLSTATE ...; NULL otherwise; lives as long as the request's parts */
-	struct err err;         /* ROUTE_REFUSE only */
 };
 
 struct route_request {
@@ -59,6 +58,7 @@ struct route_request {
 	                         * when it asks again with a newer topology */
 	bool must_primary;      /* pinned, in a transaction, retried after a refusal */
 	enum route_reason primary_reason;       /* with must_primary */
+	struct err *err;        /* filled by ROUTE_REFUSE; a pointer, since an error is big and a refusal rare */
 	const char *primary_reason_name;        /* for retried:SQLSTATE, pinned:WHAT ...; NULL = as the verdict says */
 };
 

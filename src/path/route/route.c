@@ -37,14 +37,6 @@ static enum route_reason target_reason(const struct route_policy *policy)
 	return policy->target_is_hint ? ROUTE_R_HINT : ROUTE_R_SETTING;
 }
 
-static struct route_choice refuse(const struct err *err, enum route_reason reason)
-{
-	struct route_choice choice = wait_for(ROUTE_REFUSE, reason);
-
-	choice.err = *err;
-	return choice;
-}
-
 /* ---- what the statement is ---- */
 
 static bool is_read(const struct verdict *verdict)
@@ -172,10 +164,9 @@ static struct route_choice pick_forced(const struct route_request *request)
 struct route_choice route_pick(const struct route_request *request, struct route_state *state)
 {
 	const struct route_policy *policy = request->policy;
-	struct err err = { .sqlstate = "" };
 
-	if (!check_target(request, &err))
-		return refuse(&err, target_reason(policy));
+	if (!check_target(request, request->err))
+		return wait_for(ROUTE_REFUSE, target_reason(policy));
 	if (request->must_primary)
 		return pick_forced(request);
 	if (!may_move(request))

@@ -209,6 +209,7 @@ static void session_free(void *object)
 	mem_free(s->user);
 	mem_free(s->database);
 	mem_free(s->application_name);
+	mem_free(s->tx_err);
 	mem_free(s->policy_copy);
 	mem_free(s->hint_policy);
 	mem_free(s->hint_route_name);

@@ -3,6 +3,8 @@
 
 #include "private.h"
 
+#define BEHIND_SAMPLE_INTERVAL_US (20 * USEC_PER_MS)
+
 #define FOREVER_US (1000 * 86400 * USEC_PER_SEC)
 
 /* ---- waiting ---- */
@@ -166,7 +168,10 @@ static void keep_reason(struct session *s, const struct route_choice *choice)
 {
 	s->last_reason = choice->reason;
 	s->last_node = choice->node;
-	snprintf(s->last_reason_name, sizeof(s->last_reason_name), "%s", choice->reason_name ? choice->reason_name : "");
+	if (choice->reason_name)
+		snprintf(s->last_reason_name, sizeof(s->last_reason_name), "%s", choice->reason_name);
+	else
+		s->last_reason_name[0] = '\0';
 }
 
 static void count_choice(struct session *s, const struct route_choice *choice)
@@ -181,6 +186,14 @@ static void count_choice(struct session *s, const struct route_choice *choice)
 		counter_add(&stats->reads_on_primary, 1);
 	if (choice->reason == ROUTE_R_CONSISTENCY)
 		counter_add(&stats->reads_by_consistency, 1);
+}
+
+/* All standbys are behind this session: they are looked at more often than every monitor_interval, so that its reads leave the primary
+ * as soon as one has caught up. */
+static void watch_standbys(struct session *s, const struct route_choice *choice, usec_t now)
+{
+	if (choice->reason == ROUTE_R_CONSISTENCY && now - s->env->topo->primary_sample_begun_us > BEHIND_SAMPLE_INTERVAL_US)
+		s->env->want_sample(s->env->owner);
 }
 
 /* A node tried in vain is tried again after a while, when nothing else is left. */
@@ -238,7 +251,8 @@ void act_find_server(struct session *s)
 	}
 	need_resolve(&s->need, env->topo);
 	find_policy(s, &policy);
-	request = (struct route_request){ .topo = env->topo, .policy = &policy, .verdict = deciding_verdict(&s->batch), .need = s->need, .now_us = now,
+	request = (struct route_request){ .topo = env->topo, .policy = &policy, .verdict = deciding_verdict(&s->batch),
+		                          .need = s->need, .now_us = now, .err = &s->err,
 		                          .may_wait = now - s->wait_began_us < conf->consistency_wait, .exclude = s->exclude,
 		                          .must_primary = s->must_primary || s->batch.has_unknown || !s->batch.verdict,
 		                          .primary_reason = primary_reason(s),
@@ -250,6 +264,7 @@ void act_find_server(struct session *s)
 	case ROUTE_TO_NODE:
 		keep_reason(s, &choice);
 		count_choice(s, &choice);
+		watch_standbys(s, &choice, now);
 		borrow(s, choice.node);
 		break;
 	case ROUTE_WAIT_SAMPLE:
@@ -265,7 +280,6 @@ void act_find_server(struct session *s)
 		wait_for_any_node(s, WAIT_NODE, query_wait(conf));
 		break;
 	case ROUTE_REFUSE:
-		s->err = choice.err;
 		session_step(s, EV_P_REFUSED);
 		break;
 	}

@@ -247,8 +247,8 @@ void act_answer_lost(struct session *s)
 void act_lose_transaction(struct session *s)
 {
 	describe_loss(s);
-	s->tx_err = s->err;
-	s->tx_err_pending = true;
+	s->tx_err = mem_alloc(sizeof(*s->tx_err));
+	*s->tx_err = s->err;
 	s->tx = 'E';
 	lose_server(s);
 	err_clear(&s->err);

@@ -53,7 +53,7 @@ bool local_ends_tx(struct session *s)
 	const struct batch *b = &s->batch;
 
 	/* COMMIT must hear of the loss as an error; what ROLLBACK asks for has happened. */
-	return b->verdict && b->only_ends && b->is_whole && (!s->tx_err_pending || is_rollback(b->verdict));
+	return b->verdict && b->only_ends && b->is_whole && (!s->tx_err || is_rollback(b->verdict));
 }
 
 /* ---- building ---- */
@@ -264,7 +264,8 @@ static bool run_rollback(struct session *s, const struct item *item, struct answ
 void act_answer_rollback(struct session *s)
 {
 	s->tx = 'I';
-	s->tx_err_pending = false;
+	mem_free(s->tx_err);
+	s->tx_err = NULL;
 	if (s->vars_outer)
 		vars_end_transaction(s);
 	answer_batch(s, run_rollback);
@@ -274,11 +275,12 @@ void act_answer_failed_tx(struct session *s)
 {
 	struct buf *out = stream_queued(s->client);
 
-	if (s->tx_err_pending)
-		wire_put_error(out, "ERROR", &s->tx_err);
+	if (s->tx_err)
+		wire_put_error(out, "ERROR", s->tx_err);
 	else
 		wire_put_error_plain(out, "ERROR", "25P02", "current transaction is aborted, commands ignored until end of transaction block");
-	s->tx_err_pending = false;
+	mem_free(s->tx_err);
+	s->tx_err = NULL;
 	if (s->batch.is_whole)
 		wire_put_ready(out, s->tx);
 	s->skips_message = !s->batch.is_whole && s->batch.kind != BATCH_EXTENDED;

@@ -27,13 +27,12 @@ struct statement {
 	uint16_t type_count;
 	const uint8_t *types;           /* 4 bytes each, as in the message */
 	struct span sql;
+	char server_name[36];           /* under which servers know it: from its id, so that nobody has to remember one */
 };
 struct statement *statement_intern(struct session *s, const struct wire_parse *parse);
 struct statement *statement_ref(struct statement *statement);
 void statement_unref(struct statement **statement);
-/* The name under which servers know it: from its id, so that nobody has to remember one. */
-#define STATEMENT_NAME_BYTES 40
-void statement_server_name(const struct statement *statement, char out[STATEMENT_NAME_BYTES]);
+void statement_server_name(struct hash128 id, char out[36]);
 
 /* A client's named statement. */
 struct named {
@@ -177,8 +176,8 @@ struct session {
 	uint64_t counted_in, counted_out;       /* bytes already in the statistics */
 	usec_t wait_began_us, batch_began_us, tx_began_us, idle_since_us, connected_us;
 	struct err err;                 /* for the next error answer or the closing one */
-	struct err tx_err;              /* FAILED: to be told once */
-	bool tx_err_pending, client_at_end, pumping, closing_asked, asked_ssl, asked_gssenc;
+	struct err *tx_err;             /* FAILED: to be told once; NULL = has been */
+	bool client_at_end, pumping, closing_asked, asked_ssl, asked_gssenc;
 	/* console, welcome */
 	struct buf welcome_extra;
 	struct buf console_text;

@@ -90,19 +90,19 @@ static void evict(struct sending *snd)
 {
 	size_t most = (size_t)snd->s->conf->opt.max_prepared_statements;
 	struct server_statement *oldest;
-	struct statement shape;
-	char name[STATEMENT_NAME_BYTES];
+	struct hash128 id;
+	char name[36];
 
 	if (snd->s->answer_failed)
 		return;
 	while (most && snd->server->prepared.used >= most && !list_is_empty(&snd->server->prepared_order)) {
 		oldest = LIST_ITEM(snd->server->prepared_order.next, struct server_statement, link);
-		shape.id = oldest->id;
-		statement_server_name(&shape, name);
+		id = oldest->id;
+		statement_server_name(id, name);
 		wire_put_target(snd->out, 'C', 'S', name);
 		expects_add(snd->s, EX_CLOSE_OURS, NULL, NULL);
-		snd->s->expects[snd->s->expect_first + snd->s->expect_count - 1].closed = shape.id;
-		server_forget_statement(snd->server, shape.id);
+		snd->s->expects[snd->s->expect_first + snd->s->expect_count - 1].closed = id;
+		server_forget_statement(snd->server, id);
 	}
 }
 
@@ -128,8 +128,6 @@ static bool is_prepared(const struct sending *snd, const struct statement *state
 
 static void send_parse(struct sending *snd, const struct item *item)
 {
-	char name[STATEMENT_NAME_BYTES];
-
 	if (!item->is_named || !item->statement) {
 		pass(snd, item);
 		expect(snd, EX_PARSE, NULL, NULL);
@@ -141,29 +139,24 @@ static void send_parse(struct sending *snd, const struct item *item)
 		expect(snd, EX_PARSE_FAKE, NULL, NULL);
 	} else {
 		evict(snd);
-		statement_server_name(item->statement, name);
-		put_parse(snd, item->statement, name, EX_PARSE, item_name(snd, item));
+		put_parse(snd, item->statement, item->statement->server_name, EX_PARSE, item_name(snd, item));
 	}
 	leave_out(snd, item);
 }
 
-/* Sees to it that the server knows the statement; returns the name it knows it by. */
-static const char *prepare(struct sending *snd, const struct item *item, char name[STATEMENT_NAME_BYTES])
+/* Sees to it that the server knows the statement. */
+static void prepare(struct sending *snd, const struct item *item)
 {
 	struct batch *b = &snd->s->batch;
 
-	name[0] = '\0';
-	if (item->is_named)
-		statement_server_name(item->statement, name);
 	if (item->is_named ? is_prepared(snd, item->statement) : b->unnamed_at_server)
-		return name;
+		return;
 	end_run(snd);
 	if (item->is_named)
 		evict(snd);
-	put_parse(snd, item->statement, name, EX_PARSE_OURS, item->is_named ? "" : NULL);
+	put_parse(snd, item->statement, item->is_named ? item->statement->server_name : "", EX_PARSE_OURS, item->is_named ? "" : NULL);
 	if (!item->is_named)
 		b->unnamed_at_server = true;
-	return name;
 }
 
 /* The message with the statement's name replaced: header, what stands before the name, the new name, the rest. */
@@ -189,12 +182,10 @@ static void put_renamed(struct sending *snd, const struct item *item, const char
 
 static void send_using(struct sending *snd, const struct item *item, enum expect_kind kind)
 {
-	char name[STATEMENT_NAME_BYTES];
-
 	if (item->statement) {
-		prepare(snd, item, name);
+		prepare(snd, item);
 		if (item->is_named)
-			put_renamed(snd, item, name);
+			put_renamed(snd, item, item->statement->server_name);
 		else
 			pass(snd, item);
 	} else {

@@ -36,6 +36,7 @@ struct statement *statement_intern(struct session *s, const struct wire_parse *p
 		memcpy(bytes, parse->types, types_len);
 	memcpy(bytes + types_len, parse->sql, parse->sql_len);
 	statement->sql = (struct span){ (char *)bytes + types_len, parse->sql_len };
+	statement_server_name(key, statement->server_name);
 	statement->verdict = sql_verdict(s->env->sql, statement->sql, s->mode);
 	map_put(&s->env->statements, key, statement);
 	return statement;
@@ -60,10 +61,10 @@ void statement_unref(struct statement **statement)
 	mem_free(st);
 }
 
-void statement_server_name(const struct statement *statement, char out[STATEMENT_NAME_BYTES])
+void statement_server_name(struct hash128 id, char out[36])
 {
 	static const char digits[] = "0123456789abcdef";
-	uint64_t half[2] = { statement->id.hi, statement->id.lo };
+	uint64_t half[2] = { id.hi, id.lo };
 	char *at = out;
 
 	*at++ = 'p';

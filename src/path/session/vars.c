@@ -142,12 +142,11 @@ bool vars_set(struct session *s, const char *name, const char *value, struct err
 		return vars_reset(s, name, err);
 	if (!var && !conf_policy_show(session_policy(s), name, now, sizeof(now)))
 		return unknown(name, err);
-	if (!var)
-		return conf_policy_set(&vars_of(s)->policy, name, value, err) ||
-		       err_hint(err, "SHOW pgshunt.%s tells the value in force.", name);
-	if (!var->set)
+	if (var && !var->set)
 		return err_set(err, "55P02", "parameter \"pgshunt.%s\" cannot be changed", name);
-	return var->set(s, value, err);
+	if (var ? var->set(s, value, err) : conf_policy_set(&vars_of(s)->policy, name, value, err))
+		return true;
+	return err->hint[0] ? false : err_hint(err, "SHOW pgshunt.%s tells the value in force.", name);
 }
 
 bool vars_reset(struct session *s, const char *name, struct err *err)

@@ -225,7 +225,9 @@ TEST(values, not_in_force_yet)
 	CHECK_INT(conf->opt.min_pool_size, 3);
 	load_main("min_pool_size = 0\nclient_tls_sslmode = disable\nhttp_listen = 127.0.0.1:9632");
 	CHECK_QUIET();
-	load_main("http_listen =");
+	load_main("http_listen =");             /* off: as it is */
+	CHECK_QUIET();
+	load_main("http_listen = 127.0.0.1:9000");
 	CHECK_ONE_WARNING("http_listen");
 }
 

@@ -48,10 +48,9 @@ static const char *say(const struct topo *topo, const struct route_choice *choic
 	static char text[200];
 	char reason[100];
 
-	last_err = choice->err;
 	route_reason_text(choice->reason, choice->reason_name, reason, sizeof(reason));
 	if (choice->outcome == ROUTE_REFUSE)
-		snprintf(text, sizeof(text), "refuse %s", choice->err.sqlstate);
+		snprintf(text, sizeof(text), "refuse %s", last_err.sqlstate);
 	else if (choice->outcome == ROUTE_TO_NODE)
 		snprintf(text, sizeof(text), "%s %s", topo->nodes[choice->node].name, reason);
 	else
@@ -72,7 +71,8 @@ static const char *pick(struct ask ask)
 	ask.conf.primary_fallback = !ask.no_fallback;
 	if (ask.conf.consistency_wait == 0)
 		ask.conf.consistency_wait = 10 * USEC_PER_MS;
-	choice = route_pick(&(struct route_request){ .topo = topo, .policy = &policy, .verdict = ask.verdict ? ask.verdict : &v_read,
+	last_err = (struct err){ .sqlstate = "" };
+	choice = route_pick(&(struct route_request){ .err = &last_err, .topo = topo, .policy = &policy, .verdict = ask.verdict ? ask.verdict : &v_read,
 		.need = ask.need, .now_us = NOW + ask.later_us, .may_wait = ask.may_wait, .exclude = ask.exclude,
 		.must_primary = ask.must_primary, .primary_reason = ask.primary_reason,
 		.primary_reason_name = ask.primary_reason_name }, &state);
