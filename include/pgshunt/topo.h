@@ -82,6 +82,8 @@ void topo_unref(const struct topo **topo);     /* any thread; sets *topo to NULL
 /* The texts are copied; NULL leaves what is there. */
 void topo_node_set_text(struct topo_node *node, const char *name, const char *host, const char *label, const char *zone, const char *reason);
 void topo_set_switches(struct topo *topo, const struct topo_switch *switches, size_t count);
+/* Whether more than positions differs: nodes, roles, states, the primary. Samples come by the hundred, such changes are rare. */
+bool topo_nodes_differ(const struct topo *a, const struct topo *b);
 int topo_find(const struct topo *topo, const char *name);       /* -1 = no such node */
 
 /* A topology from a line of text, for tests: "p:primary a:900ms b:950ms@0/5000000 c:down d:label=x,weight=2" (see topo_fixture.c).

@@ -14,9 +14,18 @@
 #include "notify.h"
 
 #define WORKERS_MAX 64
+/* Samples are taken by the thousand while sessions wait; the others hear of new positions this often. */
+#define ROUTINE_NEWS_US (100 * USEC_PER_MS)
 
 enum mail_kind { MAIL_TOPO, MAIL_LETTER, MAIL_CONSOLE, MAIL_WORKER_IDLE };
 enum monitor_mail_kind { MONITOR_CONF, MONITOR_STOP };
+
+/* What somebody has been told of the topology. Positions alone are news only to those who wait for them. */
+struct told {
+	const struct topo *topo;        /* the monitor's thread alone */
+	usec_t at_us;
+	atomic_bool is_waiting;         /* set by the worker that asks for a sample */
+};
 
 struct daemon {
 	struct loop *loop;
@@ -39,6 +48,7 @@ struct daemon {
 	struct monitor *monitor;
 	struct thread *monitor_thread;
 	struct stats_monitor monitor_stats;
+	struct told told[WORKERS_MAX], told_main;
 	unsigned shutdowns;             /* how often it was asked for */
 	bool is_over;                   /* the loop has ended: what is still in the mailbox is only put away */
 };
@@ -53,8 +63,9 @@ void daemon_route_cancel(struct daemon *d, uint32_t pid, const uint8_t *key, siz
 		worker_send_cancel(d->workers[worker], pid, key, key_len);
 }
 
-void daemon_want_sample(struct daemon *d)
+void daemon_want_sample(struct daemon *d, size_t worker)
 {
+	atomic_store(&d->told[worker].is_waiting, true);
 	monitor_want(d->monitor);
 }
 
@@ -88,13 +99,28 @@ void daemon_send_console(struct daemon *d, struct console_request *request)
 
 /* ---- the monitor ---- */
 
+static bool is_news(struct told *told, const struct topo *topo)
+{
+	usec_t now = time_mono_us();
+	bool is_waiting = atomic_exchange(&told->is_waiting, false);
+
+	if (!is_waiting && told->topo && now - told->at_us < ROUTINE_NEWS_US && !topo_nodes_differ(told->topo, topo))
+		return false;
+	topo_unref(&told->topo);
+	told->topo = topo_ref(topo);
+	told->at_us = now;
+	return true;
+}
+
 static void published(void *owner, const struct topo *topo)
 {
 	struct daemon *d = owner;
 
 	for (size_t i = 0; i < d->worker_count; i++)
-		worker_send_topo(d->workers[i], topo);
-	mailbox_send(d->mailbox, MAIL_TOPO, (void *)(uintptr_t)topo_ref(topo));
+		if (is_news(&d->told[i], topo))
+			worker_send_topo(d->workers[i], topo);
+	if (is_news(&d->told_main, topo))
+		mailbox_send(d->mailbox, MAIL_TOPO, (void *)(uintptr_t)topo_ref(topo));
 }
 
 static void monitor_mail(void *owner, int kind, void *content)
@@ -463,6 +489,9 @@ static void tidy_up(struct daemon *d)
 	if (d->conf && d->conf->opt.pidfile[0])
 		unlink(d->conf->opt.pidfile);
 	auth_users_unref(&d->users);
+	for (size_t i = 0; i < WORKERS_MAX; i++)
+		topo_unref(&d->told[i].topo);
+	topo_unref(&d->told_main.topo);
 	topo = d->topo;
 	topo_unref(&topo);
 	conf_unref(&d->conf);

@@ -42,7 +42,7 @@ void worker_send_console(struct worker *worker, struct console_answer *answer);
 
 /* What workers ask of the daemon, from their threads. */
 void daemon_route_cancel(struct daemon *daemon, uint32_t pid, const uint8_t *key, size_t key_len);
-void daemon_want_sample(struct daemon *daemon);
+void daemon_want_sample(struct daemon *daemon, size_t worker);
 void daemon_node_trouble(struct daemon *daemon, const char *node);      /* NULL = any */
 void daemon_pass_letter(struct daemon *daemon, size_t from, struct letter *letter);
 void daemon_worker_idle(struct daemon *daemon, size_t number);         /* no client left after a shutdown was asked for */

@@ -40,7 +40,7 @@ struct worker {
 
 static void want_sample(void *owner)
 {
-	daemon_want_sample(((struct worker *)owner)->daemon);
+	daemon_want_sample(((struct worker *)owner)->daemon, ((struct worker *)owner)->number);
 }
 
 static void node_trouble(void *owner, int node)
@@ -83,25 +83,13 @@ static void accepted(void *owner, int fd)
 
 /* ---- mail ---- */
 
-/* Whether more than positions has changed: samples come by the hundred, changes are rare, and looking at every session costs. */
-static bool nodes_differ(const struct topo *a, const struct topo *b)
-{
-	if (a->node_count != b->node_count || a->primary != b->primary || a->timeline != b->timeline)
-		return true;
-	for (size_t i = 0; i < a->node_count; i++)
-		if (a->nodes[i].state != b->nodes[i].state || a->nodes[i].role != b->nodes[i].role ||
-		    a->nodes[i].incarnation != b->nodes[i].incarnation || strcmp(a->nodes[i].name, b->nodes[i].name) != 0)
-			return true;
-	return false;
-}
-
 static void take_topo(struct worker *w, const struct topo *topo)
 {
 	const struct topo *before = w->env.topo;
 
 	w->env.topo = topo;
 	pools_set_topo(w->env.pools, topo);
-	if (nodes_differ(before, topo))
+	if (topo_nodes_differ(before, topo))
 		sessions_topo_changed(&w->env);
 	else
 		sessions_topo_sampled(&w->env);

@@ -41,11 +41,31 @@ static void publish(void *object)
 
 void monitor_changed(struct monitor *m)
 {
+	timer_stop(m->round);
 	if (m->turn)
 		return;
 	m->turn = mem_alloc(sizeof(*m->turn));
 	m->turn->monitor = m;
 	loop_later(m->loop, publish, m->turn);
+}
+
+static void round_over(void *owner)
+{
+	monitor_changed(owner);
+}
+
+/* The nodes of one round answer within a fraction of a millisecond: one publication for all of them, unless one is late. */
+static void monitor_changed_soon(struct monitor *m)
+{
+	usec_t now = time_mono_us();
+
+	for (size_t i = 0; i < m->node_count; i++)
+		if (m->nodes[i]->step == POLL_ASKING && now - m->nodes[i]->poll_begun_us < ROUND_GAP_US) {
+			if (!timer_is_set(m->round))
+				timer_set(m->round, ROUND_GAP_US);
+			return;
+		}
+	monitor_changed(m);
 }
 
 /* ---- the election ---- */
@@ -259,7 +279,7 @@ void monitor_sampled(struct mon_node *node)
 	elect(m);
 	if (node->sample.in_recovery)
 		note_standby(m, node);
-	monitor_changed(m);
+	monitor_changed_soon(m);
 }
 
 void monitor_unreachable(struct mon_node *node)
@@ -302,8 +322,7 @@ static void poll_wanted(struct monitor *m)
 	for (size_t i = 0; i < m->node_count; i++) {
 		if (!is_up(m->nodes[i]))
 			continue;
-		m->nodes[i]->asked = true;
-		node_poll(m->nodes[i]);
+		node_poll_asked(m->nodes[i]);
 	}
 }
 
@@ -405,6 +424,7 @@ struct monitor *monitor_new(struct loop *loop, struct conf *conf, struct stats_m
 	m->publish = publish_fn;
 	m->owner = owner;
 	m->mailbox = mailbox_new(loop, on_mail, m);
+	m->round = timer_new(loop, round_over, m);
 	set_nodes(m);
 	for (size_t i = 0; i < m->node_count; i++)
 		node_poll(m->nodes[i]);
@@ -425,6 +445,7 @@ void monitor_free(struct monitor **monitor)
 		node_free(&m->nodes[i]);
 	if (m->turn)
 		m->turn->monitor = NULL;
+	timer_free(&m->round);
 	topo_unref(&m->topo);
 	conf_unref(&m->conf);
 	mem_free(m->known_primary);

@@ -34,10 +34,24 @@ static void poll_next(struct mon_node *node, usec_t in_us)
 {
 	if (node->step != POLL_NONE)
 		return;
-	if (node->again)
-		node_poll(node);
-	else
+	if (!node->again)
 		timer_set(node->timer, in_us);
+	else if (node->asked)
+		node_poll_asked(node);
+	else
+		node_poll(node);
+}
+
+/* Sessions that wait for a standby ask again and again: ROUND_GAP_US bounds what that costs, here and at the node. */
+void node_poll_asked(struct mon_node *node)
+{
+	usec_t gap = node->poll_begun_us + ROUND_GAP_US - time_mono_us();
+
+	node->asked = true;
+	if (node->step == POLL_NONE && gap > 0)
+		timer_set(node->timer, gap);
+	else
+		node_poll(node);
 }
 
 /* One look is enough where nobody listens, where the node says itself that it isn't ready, and where it has never been up. */

@@ -125,6 +125,9 @@ void line_learn(struct line *line, const struct history *history);
 /* ---- a node ---- */
 
 enum reach { REACH_UNTRIED, REACH_UP, REACH_DOWN, REACH_STARTING };
+/* Between two polls of a node that sessions ask for; and how long one node's answer waits for the others'. */
+#define ROUND_GAP_US (1 * USEC_PER_MS)
+
 enum poll_step { POLL_NONE, POLL_RESOLVING, POLL_CONNECTING, POLL_ASKING };
 
 struct mon_node {
@@ -175,6 +178,7 @@ void node_configure(struct mon_node *node, const struct conf_node *conf);       
 bool node_is_same(const struct mon_node *node, const struct conf_node *conf);   /* the same server, as far as the file says */
 void node_reconnect(struct mon_node *node);     /* login changed */
 void node_poll(struct mon_node *node);          /* now, or right after the poll under way */
+void node_poll_asked(struct mon_node *node);    /* the same for a session that waits: not sooner than ROUND_GAP_US after the last one */
 lsn_t node_position(const struct mon_node *node);       /* sampled: insert position rounded to the page, or replay */
 
 /* ---- ask.c: IDENTIFY_SYSTEM and TIMELINE_HISTORY over a short replication connection ---- */
@@ -208,6 +212,7 @@ struct monitor {
 	bool hunting;
 
 	struct turn *turn;              /* a publication waits for the end of this turn of the loop */
+	struct timer *round;            /* ... or for the other nodes' answers of the same round, for so long */
 	const struct topo *topo;        /* last published */
 	uint64_t version;
 };

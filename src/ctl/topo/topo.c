@@ -124,6 +124,18 @@ void topo_set_switches(struct topo *topo, const struct topo_switch *switches, si
 	topo->switch_count = count;
 }
 
+bool topo_nodes_differ(const struct topo *a, const struct topo *b)
+{
+	if (a->node_count != b->node_count || a->primary != b->primary || a->timeline != b->timeline)
+		return true;
+	for (size_t i = 0; i < a->node_count; i++)
+		if (a->nodes[i].state != b->nodes[i].state || a->nodes[i].role != b->nodes[i].role ||
+			a->nodes[i].incarnation != b->nodes[i].incarnation || a->nodes[i].addr_len != b->nodes[i].addr_len ||
+			strcmp(a->nodes[i].name, b->nodes[i].name) != 0)
+			return true;
+	return false;
+}
+
 int topo_find(const struct topo *topo, const char *name)
 {
 	for (size_t i = 0; i < topo->node_count; i++) {

@@ -284,6 +284,7 @@ static bool forget_renamed(struct session *s, const struct wire_msg *m)
 		return err_set(&s->err, "08P01", "a statement's name is too long");
 	if (m->type == 'P' || m->type == 'Q')
 		named_drop(s, name);
+	s->unnamed_streamed |= m->type == 'P' && !name[0];
 	return true;
 }
 

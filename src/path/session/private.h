@@ -138,6 +138,7 @@ struct session {
 	/* statements */
 	struct map named;
 	struct statement *unnamed;
+	bool unnamed_streamed;          /* too long to be read: only the server it pins us to knows it */
 	/* the batch under way */
 	struct batch batch;
 	struct conf_policy *hint_policy;        /* overrides for this batch alone; NULL = none */

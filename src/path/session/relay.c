@@ -117,7 +117,7 @@ static void fail_expects(struct session *s)
 
 		if (e->kind == EX_PARSE && e->statement && e->name)
 			named_drop(s, e->name);
-		if (e->kind == EX_CLOSE_OURS)
+		if (e->kind == EX_CLOSE_OURS && (e->closed.lo | e->closed.hi))
 			server_add_statement(s->server, e->closed);
 		pop_expect(s);
 	}
@@ -359,12 +359,13 @@ static bool must_be_whole(char type)
 	return type != 'D' && type != 'd';
 }
 
-/* A message that has come only in part: rows go on as they come, others are waited for, long ones are taken for delivery. */
+/* A message that has come only in part is waited for: a row the client has half of could not be followed by an error, should the server
+ * be lost. Only long ones go on as they come. */
 static bool pass_part(struct relay *r, const struct wire_msg *m)
 {
 	struct session *s = r->s;
 
-	if (s->preludes || (must_be_whole(m->type) && m->total < (m->type == 'E' || m->type == 'S' ? ERROR_MAX_BYTES : 16384))) {
+	if (s->preludes || m->total < (m->type == 'E' || m->type == 'S' ? ERROR_MAX_BYTES : 16384)) {
 		stream_set_window(s->server->stream, MIN(m->total, ERROR_MAX_BYTES) + 32768);
 		return false;
 	}

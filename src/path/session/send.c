@@ -180,8 +180,23 @@ static void put_renamed(struct sending *snd, const struct item *item, const char
 	leave_out(snd, item);
 }
 
+/* The client has no unnamed statement, but its last borrower may have left the server one: that must not be taken for it. */
+static void drop_unnamed(struct sending *snd, const struct item *item)
+{
+	struct session *s = snd->s;
+	bool is_portal = item->type == 'D' && snd->window[item->off + WIRE_HEADER_BYTES] != 'S';
+
+	if (item->is_named || is_portal || s->batch.unnamed_at_server || s->unnamed_streamed || s->answer_failed)
+		return;
+	end_run(snd);
+	wire_put_target(snd->out, 'C', 'S', "");
+	expect(snd, EX_CLOSE_OURS, NULL, NULL);
+}
+
 static void send_using(struct sending *snd, const struct item *item, enum expect_kind kind)
 {
+	if (!item->statement)
+		drop_unnamed(snd, item);
 	if (item->statement) {
 		prepare(snd, item);
 		if (item->is_named)
@@ -242,7 +257,7 @@ static bool needs_tracking(const struct sending *snd)
 	const struct batch *b = &snd->s->batch;
 	bool has_unnamed = b->unnamed_at_server;
 
-	if (!b->is_whole || snd->s->expect_count > 0)
+	if (!b->is_whole || b->has_unknown || snd->s->expect_count > 0)
 		return b->kind == BATCH_EXTENDED;
 	for (size_t i = 0; i < b->item_count; i++) {
 		const struct item *item = &b->items[i];

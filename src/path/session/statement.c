@@ -108,6 +108,7 @@ void named_put(struct session *s, const char *name, struct statement *statement)
 
 	if (name[0] == '\0') {
 		struct statement *before = s->unnamed;
+		s->unnamed_streamed = false;
 		s->unnamed = statement_ref(statement);
 		statement_unref(&before);
 		return;
@@ -120,9 +121,10 @@ void named_put(struct session *s, const char *name, struct statement *statement)
 
 void named_drop(struct session *s, const char *name)
 {
-	if (name[0] == '\0')
+	if (name[0] == '\0') {
 		statement_unref(&s->unnamed);
-	else
+		s->unnamed_streamed = false;
+	} else
 		named_free(map_remove(&s->named, name_id(name)));
 }
 
