@@ -61,7 +61,7 @@ def strace_run(machine, strace, contestant, mode, count):
     return {fields[-1]: int(fields[3]) for fields in lines if len(fields) >= 5 and fields[3].isdigit() and fields[-1] != 'total'}
 
 
-def system_calls(machine, field, values, results):
+def system_calls(machine, field, results):
     strace = find_program('strace')
     if not strace:
         results.skipped.append('system calls: no strace (tools/deps bench installs it)')
@@ -118,22 +118,21 @@ class Counter:
             found = re.search(rb'totals: (\d+)', dump.read())
         return int(found.group(1)) if found else 0
 
-    def per_transaction(self, mode, lengths):
+    def per_transaction(self, mode):
         """The first run opens servers, and isn't counted."""
         counted = []
-        for count in (20, *lengths):
+        for count in (20, *CALLGRIND):
             sample = transactions(self.machine, self.contestant, mode, count)
             if 'error' in sample:
                 raise OSError(sample['error'])
             counted.append(self.dump())
-        return (counted[2] - counted[1]) / (lengths[1] - lengths[0])
+        return (counted[2] - counted[1]) / (CALLGRIND[1] - CALLGRIND[0])
 
 
-def instructions(machine, field, values, results):
+def instructions(machine, field, results):
     if not find_program('valgrind'):
         results.skipped.append('instructions: no valgrind (apt-get install valgrind)')
         return
-    lengths = (200, 1200) if values['quick'] else CALLGRIND
     for contestant in field:
         if not contestant.is_proxy:
             continue
@@ -145,7 +144,7 @@ def instructions(machine, field, values, results):
         try:
             counter.start()
             for mode in MODES:
-                number = results.instructions[contestant.name, mode] = counter.per_transaction(mode, lengths)
+                number = results.instructions[contestant.name, mode] = counter.per_transaction(mode)
                 say(f'instructions: {contestant.name} {mode}: {number:.0f} a transaction')
         except (OSError, subprocess.SubprocessError) as error:
             results.skipped.append(f'instructions of {contestant.name}: {error}')

@@ -232,6 +232,8 @@ static bool retry_on_error(struct session *s, const struct wire_error *error)
 	if (is_refusal(error)) {
 		counter_add(&s->env->stats->retries_refused, 1);
 		learn_refusal(s, error->sqlstate);
+		/* It may write after all: what follows must see it, and a loss of its server is no longer harmless. */
+		s->batch.is_movable = s->batch.only_begins = false;
 		s->must_primary = true;
 	} else if (is_recovery_conflict(error)) {
 		counter_add(&s->env->stats->retries_lost, 1);
