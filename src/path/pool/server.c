@@ -161,8 +161,7 @@ static bool login_error(struct server *server, const struct wire_msg *m)
 	if (wire_read_error(m, &error, &err)) {
 		err_set(&err, error.sqlstate, "server \"%s\" refused the login: %s",
 		        server_pools(server)->topo->nodes[server->node].name, error.message);
-		if (error.hint[0])
-			err_hint(&err, "%s", error.hint);
+		err_hint(&err, "%s", error.hint[0] ? error.hint : "The server decides by its pg_hba.conf, roles and databases; see its log.");
 	}
 	pool_server_failed(server, &err);
 	return false;
