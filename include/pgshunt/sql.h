@@ -85,7 +85,7 @@ struct verdict {
 	const char *setting;            /* SQL_F_PGSHUNT: "pgshunt.route" ... (lower case); "all" for RESET ALL is not one of these.
 	                                 * SQL_F_DEALLOCATE alone in its text: the statement's name, "" for ALL. NULL otherwise */
 	const struct sql_name *tables;  size_t table_count;      /* every relation named, CTE names left out */
-	const struct sql_name *functions; size_t function_count; /* every function called that isn't known harmless: the catalog decides (issue: catalog).
+	const struct sql_name *functions; size_t function_count; /* every function called that isn't known harmless: the catalog decides.
 	                                                          * Operators that aren't built in stand here too, by their name */
 	const struct sql_name *builtins;  size_t builtin_count;  /* harmless built-in names called without a schema: an overload or a
 	                                                          * function of that name earlier in search_path makes them the catalog's business */

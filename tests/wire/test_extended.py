@@ -316,7 +316,7 @@ def more_statements_than_a_server_may_keep():
         most = max(len(conn.statements) for conn in c.standbys[0].connections if not conn.is_monitor)
         check(most <= 6, f'{most} statements on one server')
         # the sixth of them evicts; the error before it makes the server ignore that
-        client.send(parse_msg('', 'BAD SYNTAX'), parse_msg('x1', 'SELECT 11'), parse_msg('x2', 'SELECT 12'), SYNC)
+        client.send(parse_msg('', "SELECT 'BAD SYNTAX' FROM t"), parse_msg('x1', 'SELECT a FROM x1'), parse_msg('x2', 'SELECT a FROM x2'), SYNC)
         check_eq(client.read_until('Z').types, 'EZ')
         for i in range(12):
             client.send(bind_msg('', f'm0_{i}'), execute_msg(), SYNC)

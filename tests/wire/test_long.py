@@ -217,18 +217,19 @@ def copy_in_one_packet_extended(c):
 
 
 def failing_copy(c, ask, transaction):
-    """The server stops in the middle of a long CopyData: the rest of it goes nowhere else."""
-    c.primary.on('COPY t', lambda q: (q.send(msg('G', b'\0\0\0')), q.error('22P02', 'bad data')))
+    """The server stops while half of a long CopyData is on its way: the rest of it goes nowhere else, and no other message into it."""
+    first = msg('d', b'bad\n')
+    c.primary.on('COPY t', lambda q: (q.send(msg('G', b'\0\0\0')), q.conn.take(len(first)), time.sleep(0.3), q.error('22P02', 'bad data')))
     client = c.client()
     if transaction:
         client.must('BEGIN')
-    data = msg('d', b'1\n' * 300000)
+    data = msg('d', b'1\n' * 60000)
     client.send(ask)
     client.read_until('G')
-    client.send(data[:250000])
+    client.send(first, data[:50000])
     result = client.read_until('Z')
     check_eq((result.error.code, result.status), ('22P02', 'E' if transaction else 'I'))
-    client.send(data[250000:], msg('d', b'2\n'), msg('c'))
+    client.send(data[50000:], msg('d', b'2\n'), msg('c'))
     if transaction:
         check_eq(client.must('ROLLBACK').status, 'I')
     check_eq(client.must("SELECT 'echo:on' FROM t FOR UPDATE").value, 'on')
@@ -262,15 +263,12 @@ def copy_that_fails_extended(c):
     c.settles()
 
 
-@test
-def copy_that_fails_while_the_client_is_held_up(c):
-    """It had to wait for the server; then the server has had enough: it must be heard again."""
+def held_up(c, then):
     def act(q):
         q.send(msg('G', b'\0\0\0'))
         time.sleep(0.3)
         q.error('22P02', 'bad data')
-        q.send(q.conn.ready())
-        q.cut()
+        then(q)
     c.primary.on('COPY t', act)
     client = c.client(timeout=20)
     client.send(query_msg('COPY t FROM STDIN'))
@@ -285,6 +283,17 @@ def copy_that_fails_while_the_client_is_held_up(c):
     client.must('SELECT 1')
     client.close()
     c.settles()
+
+
+@test
+def copy_that_fails_while_the_client_is_held_up(c):
+    """It had to wait for the server; then the server has had enough: it must be heard again."""
+    held_up(c, lambda q: (q.send(q.conn.ready()), time.sleep(1), q.cut()))
+
+
+@test
+def copy_that_breaks_while_the_client_is_held_up(c):
+    held_up(c, lambda q: q.cut())
 
 
 @test

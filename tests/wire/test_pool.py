@@ -165,6 +165,31 @@ def a_server_is_not_lent_while_a_cancel_is_on_its_way():
             c.primary.reset()
 
 
+@test
+def a_server_is_not_lent_while_it_is_reset(c):
+    """The cancel ends before the reset does."""
+    c.primary.on('DISCARD ALL', later(0.6))
+    client = c.client()
+    client.must('CREATE TEMP TABLE mine (a int)')
+    c.primary.on('INTO slow', later(0.3), times=1)
+    note = c.primary.note_cancel
+    c.primary.note_cancel = lambda number: (note(number), time.sleep(0.5))
+    client.send(query_msg('INSERT INTO slow VALUES (1)'))
+    wait_for(lambda: c.primary.count('INTO slow'), 5, 'the statement')
+    cancel(c.pgshunt.port, client.key)
+    check_eq(client.read_until('Z').status, 'I')
+    client.close()
+    others = [c.client() for _ in range(8)]
+    for _ in range(12):
+        for i, other in enumerate(others):
+            check_eq(other.must(f"SELECT 'echo:r{i}' FROM t FOR UPDATE").value, f'r{i}')
+        time.sleep(0.05)
+    c.primary.note_cancel = note
+    for other in others:
+        other.close()
+    c.settles()
+
+
 # --- logins that fail
 
 

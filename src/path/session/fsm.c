@@ -94,7 +94,8 @@ static bool owes_sync(struct session *s)
 static bool (*const guards[])(struct session *s) = {
 	[G_ALWAYS] = is_always, [G_IS_CONSOLE] = is_console, [G_IS_WELCOME] = is_welcome_known, [G_HAS_LOST_STATE] = has_lost_state,
 	[G_IS_LOCAL] = local_is, [G_IS_WHOLE] = is_whole, [G_KEEPS_SERVER] = keeps_server, [G_CAN_RETRY] = loss_can_retry,
-	[G_LOSES_TX] = loss_loses_tx, [G_MUST_MOVE] = batch_must_move, [G_COPY_HAS_ENDED] = copy_has_ended, [G_OWES_SYNC] = owes_sync, [G_IN_TX] = in_tx,
+	[G_LOSES_TX] = loss_loses_tx, [G_MUST_MOVE] = batch_must_move, [G_COPY_HAS_ENDED] = copy_has_ended, [G_OWES_SYNC] = owes_sync,
+	[G_IN_TX] = in_tx,
 	[G_ENDS_TX] = local_ends_tx,
 };
 

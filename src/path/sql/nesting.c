@@ -35,7 +35,7 @@ static const struct {
 	enum word_role role;
 	uint8_t messages;
 } words[] = {
-	{ "all", OPERAND, 2 }, { "and", JOINS_OPERANDS, 2 }, { "any", OPERAND, 2 }, { "array", OPERAND, 2 }, 
+	{ "all", OPERAND, 2 }, { "and", JOINS_OPERANDS, 2 }, { "any", OPERAND, 2 }, { "array", OPERAND, 2 },
 	{ "at", OPERAND, 2 }, { "atomic", ATOMIC, 4 }, { "begin", CHAIN, 4 }, { "between", BETWEEN, 4 }, { "by", OPERAND, 2 },
 	{ "case", CASE_OPENS, BRACKET }, { "cast", OPERAND, 3 }, { "collate", OPERAND, 3 }, { "create", CHAIN, 4 },
 	{ "cross", CHAIN, 2 }, { "delete", CHAIN, 3 }, { "else", JOINS_OPERANDS, 2 }, { "end", CASE_ENDS, 0 },

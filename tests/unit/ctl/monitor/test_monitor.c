@@ -297,9 +297,10 @@ TEST(sample, primary)
 
 TEST(sample, standby_with_identity)
 {
-	static const struct column row[] = { { "rec", "t" }, { "write_lsn", "0/3000148" }, { "flush_lsn", "0/3000148" }, { "replay_lsn", "0/3000100" },
-		{ "writes_timeline", NULL }, { "received_timeline", "3" }, { "has_receiver", "t" }, { "receiver_status", "streaming" },
-		{ "system_id", "-7" }, { "started_us", "1700000000000000" }, { "page_bytes", "8192" }, { "segment_bytes", "16777216" } };
+	static const struct column row[] = { { "rec", "t" }, { "write_lsn", "0/3000148" }, { "flush_lsn", "0/3000148" },
+		{ "replay_lsn", "0/3000100" }, { "writes_timeline", NULL }, { "received_timeline", "3" }, { "has_receiver", "t" },
+		{ "receiver_status", "streaming" }, { "system_id", "-7" }, { "started_us", "1700000000000000" }, { "page_bytes", "8192" },
+		{ "segment_bytes", "16777216" } };
 	PGresult *result = row_of(row, ARRAY_LEN(row));
 	struct sample s;
 	struct identity id;
@@ -346,7 +347,8 @@ TEST(sample, what_is_no_answer)
 TEST(conn, sqlstate_of_a_refused_login)
 {
 	static const struct { const char *text, *sqlstate; } rows[] = {
-		{ "connection to server at \"127.0.0.1\", port 5432 failed: FATAL:  57P03: the database system is starting up\nLOCATION:  x", "57P03" },
+		{ "connection to server at \"127.0.0.1\", port 5432 failed: FATAL:  57P03: the database system is starting up\nLOCATION:  x",
+			"57P03" },
 		{ "FATAL:  28P01: password authentication failed", "28P01" },
 		{ "FATAL:  the database system is starting up", "" }, { "connection refused", "" }, { "", "" }, { ":  ", "" }, { ":  ABCDE", "" },
 		{ ":  no:  53300: too many", "53300" },

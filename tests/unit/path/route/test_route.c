@@ -72,7 +72,8 @@ static const char *pick(struct ask ask)
 	if (ask.conf.consistency_wait == 0)
 		ask.conf.consistency_wait = 10 * USEC_PER_MS;
 	last_err = (struct err){ .sqlstate = "" };
-	choice = route_pick(&(struct route_request){ .err = &last_err, .topo = topo, .policy = &policy, .verdict = ask.verdict ? ask.verdict : &v_read,
+	choice = route_pick(&(struct route_request){ .err = &last_err, .topo = topo, .policy = &policy,
+		.verdict = ask.verdict ? ask.verdict : &v_read,
 		.need = ask.need, .now_us = NOW + ask.later_us, .may_wait = ask.may_wait, .exclude = ask.exclude,
 		.must_primary = ask.must_primary, .primary_reason = ask.primary_reason,
 		.primary_reason_name = ask.primary_reason_name }, &state);

@@ -133,7 +133,8 @@ TEST(lexer, operators)
 		{ "@-- x", "o:@" },
 		{ "a +-+ b", "w:a c:+ c:- c:+ w:b" }, { "?|?&", "o:?|?&" }, { "~", "o:~" }, { "`", "o:`" },
 		{ "(a),[b];", "c:( w:a c:) c:, c:[ w:b c:] c:;" },
-		{ "~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~", "error:~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~" },
+		{ "~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~",
+			"error:~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~" },
 	};
 
 	check_rows(rows, ARRAY_LEN(rows));
@@ -145,7 +146,8 @@ TEST(lexer, words_of_time)
 		{ "'now' 'NOW' ' today ' 'Tomorrow 10:00' 'yesterday' '[now,)'", "s:'now'! s:'NOW'! s:' today '! s:'Tomorrow 10:00'! "
 		  "s:'yesterday'! s:'[now,)'!" },
 		{ "'know' 'nowhere' 'todays' 'no w' 'n''ow'", "s:'know' s:'nowhere' s:'todays' s:'no w' s:'n''ow'" },
-		{ "$$now$$ $x$ today $x$ N'now' E'now' E'\\nnow' E'a\\tnow'", "s:$$now$$! s:$x$ today $x$! n:N'now'! s:E'now'! s:E'\\nnow'! s:E'a\\tnow'!" },
+		{ "$$now$$ $x$ today $x$ N'now' E'now' E'\\nnow' E'a\\tnow'",
+			"s:$$now$$! s:$x$ today $x$! n:N'now'! s:E'now'! s:E'\\nnow'! s:E'a\\tnow'!" },
 		{ "'it''s now' E'\\'now'", "s:'it''s now'! s:E'\\'now'!" },
 	};
 

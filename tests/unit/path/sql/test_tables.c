@@ -89,7 +89,7 @@ TEST(tables, syntax_is_no_call)
 	static const struct sql_options options = { .cache_max_bytes = 0, .parse_max_bytes = 8, .nesting_max = 10000 };
 	static const char *const texts[] = {
 		"INSERT INTO t (a) VALUES (1), (2) ON CONFLICT (a) DO UPDATE SET (a, b) = (1, 2) WHERE t.a IN (3) AND (4 = 5) OR NOT (true)",
-		"SELECT count(*) FILTER (WHERE (a)), cast(a AS varchar(10)), row(1), array(SELECT 2), coalesce(b, c) FROM (SELECT 1) x JOIN u USING (a)",
+		"SELECT count(*) FILTER (WHERE (a)), cast(a AS varchar(10)), row(1), array(SELECT 2), coalesce(b, c) FROM (SELECT 1) x JOIN u",
 		"INSERT INTO s.t (a) SELECT b FROM u WHERE EXISTS (SELECT 1) AND c = ANY (ARRAY[1]) AND d BETWEEN (1) AND (2)",
 		"INSERT INTO \"T\" (a) VALUES (now(), upper('x'), CASE WHEN (a) THEN (b) ELSE (c) END, extract(year from d))",
 	};
