@@ -171,7 +171,9 @@ static bool take_parse(struct session *s, const struct wire_msg *m)
 	item = add_item(b, m);
 	item->statement = statement_intern(s, &parse);
 	item->is_named = parse.name[0] != '\0';
-	named_put(s, parse.name, item->statement);
+	item->is_taken = item->is_named && named_find(s, parse.name);
+	if (!item->is_taken)
+		named_put(s, parse.name, item->statement);
 	batch_hint(s, item->statement->sql);
 	add_verdict(s, item->statement->verdict);
 	counter_add(&pool_set_stats(s->set)->client_parse_count, 1);

@@ -37,7 +37,7 @@ static void give_up_waiting(struct session *s)
 	} else if (s->waits_for == WAIT_NODE) {
 		err_set(&s->err, "57P03", "no standby may run this read");
 		err_hint(&s->err, "primary_fallback is off; see SHOW NODES on database pgshunt for lag and state of the standbys.");
-	} else {
+	} else if (strcmp(s->err.sqlstate, "53300") != 0) {     /* a primary that is full says so itself */
 		err_set(&s->err, "57P03", "no primary within primary_wait");
 		err_hint(&s->err, "See SHOW NODES on database pgshunt; promote a standby or bring the primary back.");
 	}
@@ -109,6 +109,7 @@ void find_policy(struct session *s, struct route_policy *out)
 
 static void took_server(struct session *s, struct server *server)
 {
+	err_clear(&s->err);
 	s->server = server;
 	session_step(s, EV_P_SERVER);
 }
@@ -122,9 +123,9 @@ static void server_came(void *owner, struct server *server, const struct err *er
 		took_server(s, server);
 		return;
 	}
+	s->err = *err;
 	/* What every node would say (password, database, rights) is the answer; else another node may do. */
 	if (strncmp(err->sqlstate, "28", 2) == 0 || strncmp(err->sqlstate, "3D", 2) == 0 || strncmp(err->sqlstate, "42", 2) == 0) {
-		s->err = *err;
 		session_step(s, EV_P_REFUSED);
 		return;
 	}

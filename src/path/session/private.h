@@ -51,6 +51,7 @@ enum batch_kind { BATCH_NONE, BATCH_SIMPLE, BATCH_EXTENDED, BATCH_FUNCTION };
 struct item {
 	char type;                      /* message type */
 	bool is_named;                  /* Parse, Bind, Describe, Close of a statement with a name */
+	bool is_taken;                  /* Parse of a name that is in use: an error when its turn comes */
 	uint32_t off, len;              /* in the client's window */
 	struct statement *statement;    /* Parse, Bind, Describe, Close; a reference */
 };
@@ -90,7 +91,7 @@ void batch_hint(struct session *s, struct span sql);
 /* ---- what a server still has to answer, where its answers are not the client's one to one ---- */
 
 enum expect_kind {
-	EX_PARSE, EX_PARSE_OURS, EX_PARSE_FAKE, EX_BIND, EX_CLOSE, EX_CLOSE_OURS, EX_CLOSE_FAKE, EX_DESCRIBE, EX_EXECUTE, EX_SYNC
+	EX_PARSE, EX_PARSE_OURS, EX_PARSE_FAKE, EX_PARSE_TAKEN, EX_BIND, EX_CLOSE, EX_CLOSE_OURS, EX_CLOSE_FAKE, EX_DESCRIBE, EX_EXECUTE, EX_SYNC
 };
 struct expect {
 	enum expect_kind kind;

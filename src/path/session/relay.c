@@ -141,6 +141,7 @@ static bool answers(enum expect_kind kind, char type)
 	case EX_SYNC:
 		return type == 'Z';
 	case EX_PARSE_FAKE:
+	case EX_PARSE_TAKEN:
 	case EX_CLOSE_FAKE:
 		return false;
 	}
@@ -248,6 +249,19 @@ static bool retry_on_error(struct session *s, const struct wire_error *error)
 	return true;
 }
 
+/* The error of a Parse whose name is in use, in the place of the one we had the server raise. */
+static void put_name_taken(struct relay *r, const struct wire_msg *m)
+{
+	struct session *s = r->s;
+	char text[256];
+
+	snprintf(text, sizeof(text), "prepared statement \"%s\" already exists", s->expects[s->expect_first].name);
+	fail_expects(s);
+	relay_deliver(s);
+	skip(r, m->total);
+	wire_put_error_plain(stream_queued(s->client), "ERROR", "42P05", text);
+}
+
 static enum relay_rc take_error(struct relay *r, const struct wire_msg *m)
 {
 	struct session *s = r->s;
@@ -263,6 +277,10 @@ static enum relay_rc take_error(struct relay *r, const struct wire_msg *m)
 		log_info("C-%llu server %s ended: %s: %s", (unsigned long long)s->id, session_node_name(s, s->server->node),
 		         error.sqlstate, error.message);
 		skip(r, m->total);
+		return RELAY_ON;
+	}
+	if (s->expect_count && s->expects[s->expect_first].kind == EX_PARSE_TAKEN) {
+		put_name_taken(r, m);
 		return RELAY_ON;
 	}
 	if (retry_on_error(s, &error)) {

@@ -135,7 +135,10 @@ static void send_parse(struct sending *snd, const struct item *item)
 		return;
 	}
 	end_run(snd);
-	if (is_prepared(snd, item->statement)) {
+	if (item->is_taken) {           /* something the server refuses, so that it too ignores what follows up to Sync */
+		wire_put_target(snd->out, 'D', 'S', "pgshunt: name in use");
+		expect(snd, EX_PARSE_TAKEN, NULL, item_name(snd, item));
+	} else if (is_prepared(snd, item->statement)) {
 		expect(snd, EX_PARSE_FAKE, NULL, NULL);
 	} else {
 		evict(snd);
@@ -280,10 +283,13 @@ static bool needs_tracking(const struct sending *snd)
 static void lay_settings(struct session *s)
 {
 	struct buf sql = { NULL, 0, 0 };
+	bool forgets_sequences = s->batch.uses & SQL_PIN_SEQUENCE && !s->write_server && !s->pins;
 
-	if (s->server->settings == s->settings || s->tx != 'I')
+	if ((s->server->settings == s->settings && !forgets_sequences) || s->tx != 'I')
 		return;
 	settings_diff(s->server->settings, s->settings, &sql);
+	if (forgets_sequences)          /* what currval() would tell is another session's */
+		buf_add_str(&sql, "DISCARD SEQUENCES;");
 	wire_put_query(stream_queued(s->server->stream), buf_cstr(&sql));
 	buf_free(&sql);
 	s->preludes++;
