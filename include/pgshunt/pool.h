@@ -58,6 +58,7 @@ struct server {
 	struct list prepared_order;     /* oldest first */
 	uint32_t backend_pid;
 	bool must_close;                /* close it instead of lending it again */
+	bool is_pinned;                 /* by pool_pin() */
 	bool is_ending;                 /* RESETTING: a ReadyForQuery is still to come */
 	/* for the pool */
 	struct pool *pool;
@@ -138,6 +139,9 @@ struct server *pool_take(struct pool_set *set, int node);
 struct server *pool_take_same(struct pool_set *set, int node, uint64_t server_id, uint64_t lent_seq);
 void pool_wait(struct pool_set *set, int node, struct pool_waiter *waiter, pool_done_fn *fn, void *owner);
 void pool_wait_cancel(struct pool_waiter *waiter);
+
+/* The borrower keeps it between transactions: it no longer counts against the pool's size, so that pinned clients starve nobody. */
+void pool_pin(struct server *server);
 
 enum pool_release {
 	RELEASE_CLEAN,          /* idle, between transactions, nothing left behind */

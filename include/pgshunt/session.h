@@ -77,8 +77,9 @@ void session_new(struct session_env *env, int fd);
 
 /* After env->topo was replaced: those who wait look again. */
 void sessions_topo_sampled(struct session_env *env);
-/* The same when a role or a state has changed too: those whose server's node is gone are told. */
-void sessions_topo_changed(struct session_env *env);
+/* The same when a role or a state has changed too, or a reload has moved nodes (before: the topology so far): those whose server's node is
+ * gone are told, those who wait for a server of a node that may not run their batch any more look again. */
+void sessions_topo_changed(struct session_env *env, const struct topo *before);
 /* Once a second: the timeouts that need no precision. */
 void sessions_tick(struct session_env *env);
 /* Shutdown: every client gets FATAL 57P01 at its next transaction boundary (now: at once). */

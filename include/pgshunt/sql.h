@@ -94,9 +94,20 @@ struct verdict {
 	char refused[6];                /* sql_learn_refused(): SQLSTATE; class is then SQL_WRITE and the reason retried:SQLSTATE; "" = none */
 	const char *shown;              /* text with literals as $n: SHOW ROUTES; never a literal; cut where it gets long */
 	/* private to sql */
+	bool is_proved;
 	uint32_t refs;
 	size_t bytes;
 };
+
+/* A standby has answered this shape without an error: it doesn't write. Kept with the verdict in its cache. */
+static inline void verdict_prove(struct verdict *v)
+{
+	v->is_proved = true;
+}
+static inline bool verdict_is_proved(const struct verdict *v)
+{
+	return v->is_proved;
+}
 
 struct verdict *verdict_ref(struct verdict *v);
 void verdict_unref(struct verdict **v);        /* sets *v to NULL; accepts NULL inside */

@@ -90,7 +90,7 @@ static void take_topo(struct worker *w, const struct topo *topo)
 	w->env.topo = topo;
 	pools_set_topo(w->env.pools, topo);
 	if (topo_nodes_differ(before, topo))
-		sessions_topo_changed(&w->env);
+		sessions_topo_changed(&w->env, before);
 	else
 		sessions_topo_sampled(&w->env);
 	topo_unref(&before);

@@ -153,7 +153,7 @@ static void pool_open_more(struct pool *pool)
 {
 	unsigned limit = pool_limit(pool);
 
-	while (pool->opening_count < pool->waiter_count && pool_servers(pool) < limit)
+	while (pool->opening_count < pool->waiter_count && pool_servers(pool) - pool->pinned_count < limit)
 		server_open(pool);
 }
 
@@ -206,6 +206,8 @@ static void pool_unlink(struct server *server)
 		break;
 	case SERVER_LENT:
 		pool->lent_count--;
+		pool->pinned_count -= server->is_pinned;
+		server->is_pinned = false;
 		break;
 	case SERVER_CLOSED:
 		break;
@@ -290,6 +292,16 @@ void pool_retire(struct server *server)
 		server_free(server);
 	else if (server->state == SERVER_RESETTING && !server->is_ending)
 		pool_server_ready(server);
+}
+
+void pool_pin(struct server *server)
+{
+	if (server->is_pinned)
+		return;
+	server->is_pinned = true;
+	server->pool->pinned_count++;
+	if (!list_is_empty(&server->pool->waiters))
+		pool_serve_later(server->pool);
 }
 
 void pool_release(struct server **server, enum pool_release how)

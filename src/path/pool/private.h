@@ -13,6 +13,7 @@ struct pool {
 	struct list opening;            /* connecting, logging in, resetting */
 	struct list waiters;            /* struct pool_waiter, first come first served */
 	unsigned idle_count, lent_count, opening_count, waiter_count;
+	unsigned pinned_count;          /* of the lent ones */
 	usec_t retry_at_us;             /* after a failed login: not before */
 	struct err last_error;
 };

@@ -209,6 +209,12 @@ static void pool_check_node(struct pool *pool, bool moved, int now_at)
 		if (moved || !pool_server_is_usable(server))
 			pool_server_close(server, "its node has changed");
 	}
+	LIST_EACH_SAFE(pos, &pool->opening) {
+		struct server *server = LIST_ITEM(pos, struct server, link);
+		server->must_close |= moved;            /* being reset: closed when it is done */
+		if (moved && server->state != SERVER_RESETTING)
+			pool_server_close(server, "its node has moved");
+	}
 	if (pool->opening_count + pool->lent_count + pool->idle_count == 0)
 		pool->retry_at_us = 0;
 	if (!list_is_empty(&pool->waiters))

@@ -236,6 +236,7 @@ static bool take_message(struct session *s, const struct wire_msg *m)
 	if (m->type == 'F') {
 		b->kind = BATCH_FUNCTION;
 		b->is_movable = b->only_begins = false;
+		b->pins |= SQL_PIN_FUNCTION;            /* by number: nobody knows what it does */
 		b->is_whole = true;
 		add_item(b, m);
 		return true;
@@ -251,6 +252,8 @@ static bool take_message(struct session *s, const struct wire_msg *m)
 		return take_target(s, m);
 	case 'E':
 		b->has_execute = true;
+		if (!b->verdict)                        /* a portal bound in an earlier batch: it may do anything, a COMMIT too */
+			b->is_movable = b->only_begins = b->only_ends = false;
 		break;
 	case 'S':
 		b->is_whole = true;
@@ -323,6 +326,7 @@ static enum session_event begin_streaming(struct session *s, const struct wire_m
 			return EV_C_VIOLATION;
 		item = add_item(b, m);
 		b->pins |= SQL_PIN_UNKNOWN;
+		b->flags |= SQL_F_ENDS;                 /* for all we know */
 	}
 	item->len = (uint32_t)m->have;
 	b->kind = m->type == 'Q' ? BATCH_SIMPLE : m->type == 'F' ? BATCH_FUNCTION : BATCH_EXTENDED;
@@ -419,5 +423,5 @@ bool batch_must_move(struct session *s)
 {
 	const struct topo *topo = s->env->topo;
 
-	return !s->batch.is_movable && s->server && s->tx == 'I' && !s->pins && s->server->node != topo->primary && topo->primary >= 0;
+	return !s->batch.is_movable && !s->answer_failed && s->server && s->tx == 'I' && !s->pins && s->server->node != topo->primary && topo->primary >= 0;
 }

@@ -26,6 +26,7 @@ static bool is_listening(const struct session *s)
 		return !s->console_busy;
 	case ST_WELCOME:
 	case ST_WAIT:
+	case ST_LAY:
 	case ST_RELAY:
 	case ST_CLOSED:
 		return false;
@@ -94,7 +95,7 @@ static bool has_left(const struct session *s)
 {
 	size_t len = stream_len(s->client), sent = s->batch.sent_len;
 
-	if (is_listening(s) || s->state == ST_WAIT || len <= sent)
+	if (is_listening(s) || s->state == ST_WAIT || s->state == ST_LAY || len <= sent)
 		return true;
 	return (s->state == ST_RELAY || s->state == ST_WELCOME) && !s->client_pass_left && stream_data(s->client)[sent] == 'X';
 }
@@ -109,7 +110,8 @@ void client_pump(struct session *s)
 		enum session_event event;
 		size_t before = stream_len(s->client);
 
-		if (s->closing_asked && session_at_boundary(s)) {
+		/* As the answer to its next message, or by the tick: behind an answer libpq would take the error for a notice. */
+		if (s->closing_asked && session_at_boundary(s) && stream_len(s->client) > 0) {
 			session_shut(s);
 			break;
 		}
@@ -224,6 +226,9 @@ static void session_free(void *object)
 static enum pool_release leaving(const struct session *s)
 {
 	if (s->batch.is_sent || s->tx != 'I' || !s->is_greeted)         /* not greeted: it was asked for its parameters */
+		return RELEASE_CLOSE;
+	/* A custom setting stays '' whatever one does, and nobody knows what else a function or an unread text has set. */
+	if (s->pins & (SQL_PIN_SETTING | SQL_PIN_FUNCTION | SQL_PIN_UNKNOWN))
 		return RELEASE_CLOSE;
 	return s->pins ? RELEASE_RESET : RELEASE_CLEAN;
 }

@@ -73,6 +73,8 @@ static bool server_is_stale(const struct session *s)
 	node = &topo->nodes[s->server->node];
 	if (s->state == ST_WELCOME)
 		return node->state == TOPO_DOWN;
+	if (s->state == ST_LAY)
+		return !find_node_fits(s, s->server->node);
 	if (needs_primary)
 		return topo->primary >= 0 && topo->primary != s->server->node && s->batch.is_sent + (s->state == ST_HELD) > 0 &&
 		       node->role != TOPO_STANDBY;
@@ -97,13 +99,38 @@ void sessions_topo_sampled(struct session_env *env)
 	}
 }
 
-void sessions_topo_changed(struct session_env *env)
+/* Nodes are known by their place in the topology: a reload may have given places away. */
+static bool nodes_moved(const struct topo *before, const struct topo *now)
 {
+	if (before->node_count != now->node_count)
+		return true;
+	for (size_t i = 0; i < now->node_count; i++)
+		if (strcmp(before->nodes[i].name, now->nodes[i].name) != 0)
+			return true;
+	return false;
+}
+
+static void forget_places(struct session *s)
+{
+	s->exclude = 0;
+	s->last_node = -1;
+	s->write_server = 0;
+}
+
+void sessions_topo_changed(struct session_env *env, const struct topo *before)
+{
+	bool moved = nodes_moved(before, env->topo);
+
+	LIST_EACH(pos, &env->sessions)
+		if (moved)
+			forget_places(LIST_ITEM(pos, struct session, link));
 	sessions_topo_sampled(env);
 	LIST_EACH_SAFE(pos, &env->sessions) {
 		struct session *s = LIST_ITEM(pos, struct session, link);
-		if (s->server && server_is_stale(s))
-			session_step(s, EV_S_LOST);
+		if (s->server ? server_is_stale(s) : s->waits_for == WAIT_SERVER && (moved || !find_node_fits(s, s->waiter_node))) {
+			find_stop_waiting(s);
+			session_step(s, s->server ? EV_S_LOST : EV_P_AGAIN);
+		}
 	}
 }
 
@@ -144,6 +171,7 @@ static bool timeout_of(const struct session *s, struct timeout *out)
 	case ST_WELCOME:
 		*out = (struct timeout){ opt->client_login_timeout, s->idle_since_us, "08P01", "client_login_timeout" };
 		break;
+	case ST_LAY:
 	case ST_RELAY:
 	case ST_COPY_IN:
 	case ST_OPEN:
@@ -164,11 +192,18 @@ static bool timeout_of(const struct session *s, struct timeout *out)
 	return out->after_us > 0;
 }
 
+/* An error right behind an answer would be read together with it, and taken for a notice by libpq: whoever has just had one is told
+ * when it sends something (client_pump), or by a later tick. */
+static bool is_settled(const struct session *s, usec_t now)
+{
+	return session_at_boundary(s) && now - s->idle_since_us > 100 * USEC_PER_MS;
+}
+
 static void session_tick(struct session *s, usec_t now)
 {
 	struct timeout timeout;
 
-	if (s->closing_asked && session_at_boundary(s)) {
+	if (s->closing_asked && is_settled(s, now)) {
 		session_shut(s);
 		return;
 	}
@@ -229,11 +264,13 @@ bool session_kill(struct session_env *env, uint64_t id)
 
 void sessions_shutdown(struct session_env *env, bool now)
 {
+	usec_t at = time_mono_us();
+
 	env->is_shutting_down = true;
 	LIST_EACH_SAFE(pos, &env->sessions) {
 		struct session *s = LIST_ITEM(pos, struct session, link);
 
-		if (now || !s->is_greeted || s->client_at_end || session_at_boundary(s))
+		if (now || !s->is_greeted || s->client_at_end || is_settled(s, at))
 			session_shut(s);
 		else
 			s->closing_asked = true;

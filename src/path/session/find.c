@@ -107,6 +107,15 @@ void find_policy(struct session *s, struct route_policy *out)
 
 /* ---- servers ---- */
 
+bool find_node_fits(const struct session *s, int node)
+{
+	const struct topo *topo = s->env->topo;
+
+	if ((size_t)node >= topo->node_count || topo->nodes[node].state == TOPO_DOWN)
+		return false;
+	return s->state == ST_WELCOME || s->batch.is_movable || node == topo->primary || s->has_hint_route || (s->vars && s->vars->has_route);
+}
+
 static void took_server(struct session *s, struct server *server)
 {
 	err_clear(&s->err);
@@ -119,8 +128,13 @@ static void server_came(void *owner, struct server *server, const struct err *er
 	struct session *s = owner;
 
 	find_stop_waiting(s);
-	if (server) {
+	if (server && find_node_fits(s, server->node)) {
 		took_server(s, server);
+		return;
+	}
+	if (server) {                   /* it came when its node had changed already */
+		pool_release(&server, RELEASE_CLEAN);
+		session_step(s, EV_P_AGAIN);
 		return;
 	}
 	s->err = *err;
@@ -258,6 +272,10 @@ void act_find_server(struct session *s)
 		                          .must_primary = s->must_primary || s->batch.has_unknown || !s->batch.verdict,
 		                          .primary_reason = primary_reason(s),
 		                          .primary_reason_name = s->reason_name[0] ? s->reason_name : NULL };
+	if (s->is_serializable && s->batch.is_movable) {        /* serializable in any form: primary */
+		request.must_primary = true;
+		request.primary_reason = ROUTE_R_TRANSACTION;
+	}
 	if (!s->batch.is_movable && s->batch.verdict && route_is_movable(s->batch.verdict))
 		request.must_primary = true;    /* streamed: too long to be held */
 	choice = pick_node(s, &request);

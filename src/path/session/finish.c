@@ -43,7 +43,9 @@ void finish_discard(struct session *s)
 		server_forget_statements(s->server);
 		named_drop_all(s);
 		settings_unref(&s->server->settings);
+		s->server->must_close |= (s->pins & (SQL_PIN_SETTING | SQL_PIN_FUNCTION | SQL_PIN_UNKNOWN)) != 0;
 		s->pins = s->lost_pins = 0;
+		s->text_salt = startup_text_salt(s);
 	}
 }
 
@@ -51,6 +53,8 @@ static void end_batch(struct session *s)
 {
 	count_finished(s);
 	expects_clear(s);
+	if (s->batch.is_movable && !s->answer_failed && s->batch.verdict && s->server->node != s->env->topo->primary)
+		verdict_prove(s->batch.verdict);
 	if (!s->batch.is_movable) {
 		s->write_server = s->server->id;
 		s->write_seq = s->server->lent_seq;
@@ -146,8 +150,16 @@ static void rewind_batch(struct session *s)
 	s->wait_began_us = 0;
 }
 
+/* A statement we were about to close on the server is still there: it knows more than we think. */
+static void forget_evictions(struct session *s)
+{
+	for (size_t i = 0; i < s->expect_count; i++)
+		s->server->must_close |= s->expects[s->expect_first + i].kind == EX_CLOSE_OURS;
+}
+
 void act_release_and_retry(struct session *s)
 {
+	forget_evictions(s);
 	pool_release(&s->server, RELEASE_DRAIN);
 	rewind_batch(s);
 	act_find_server(s);
@@ -172,6 +184,9 @@ bool loss_can_retry(struct session *s)
 	const struct batch *b = &s->batch;
 
 	if (s->delivered || s->tx != 'I' || s->pins || !b->is_whole || s->retries > 2 || (b->flags & SQL_F_EXTERNAL) || b->sent_len == 0)
+		return false;
+	/* A read that no standby has answered yet may write by what its views and operators call: at the primary it isn't run twice. */
+	if (b->is_movable && s->server->node == s->env->topo->primary && b->verdict && !verdict_is_proved(b->verdict))
 		return false;
 	return b->only_begins || (b->is_movable && session_policy(s)->retry_reads);
 }
@@ -216,12 +231,13 @@ static void describe_loss(struct session *s)
 /* Whatever a lost write did, later reads must not be older than it. */
 static void lose_server(struct session *s)
 {
-	uint32_t before = s->pins;
+	/* What this very batch would have set up is no news to a client that hears of its loss. */
+	uint32_t before = s->batch.is_sent ? s->pins_before : s->pins;
 
 	if (!s->batch.is_movable)
 		need_add_time(&s->need, time_mono_us());
 	s->env->node_trouble(s->env->owner, s->server->node);
-	s->lost_pins = before & ~s->batch.pins;
+	s->lost_pins = before;
 	s->pins = 0;
 	pool_release(&s->server, RELEASE_CLOSE);
 }

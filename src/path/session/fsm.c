@@ -5,7 +5,7 @@
 
 enum guard {
 	G_ALWAYS, G_IS_CONSOLE, G_IS_WELCOME, G_HAS_LOST_STATE, G_IS_LOCAL, G_IS_WHOLE, G_KEEPS_SERVER, G_CAN_RETRY, G_LOSES_TX, G_MUST_MOVE,
-	G_COPY_HAS_ENDED, G_OWES_SYNC, G_IN_TX, G_ENDS_TX
+	G_COPY_HAS_ENDED, G_OWES_SYNC, G_IN_TX, G_NEEDS_LAYING, G_ROLLS_ON, G_ENDS_TX
 };
 
 struct row {
@@ -95,7 +95,7 @@ static bool (*const guards[])(struct session *s) = {
 	[G_ALWAYS] = is_always, [G_IS_CONSOLE] = is_console, [G_IS_WELCOME] = is_welcome_known, [G_HAS_LOST_STATE] = has_lost_state,
 	[G_IS_LOCAL] = local_is, [G_IS_WHOLE] = is_whole, [G_KEEPS_SERVER] = keeps_server, [G_CAN_RETRY] = loss_can_retry,
 	[G_LOSES_TX] = loss_loses_tx, [G_MUST_MOVE] = batch_must_move, [G_COPY_HAS_ENDED] = copy_has_ended, [G_OWES_SYNC] = owes_sync,
-	[G_IN_TX] = in_tx,
+	[G_NEEDS_LAYING] = lay_is_needed, [G_ROLLS_ON] = local_rolls_on, [G_IN_TX] = in_tx,
 	[G_ENDS_TX] = local_ends_tx,
 };
 

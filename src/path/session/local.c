@@ -53,7 +53,25 @@ bool local_ends_tx(struct session *s)
 	const struct batch *b = &s->batch;
 
 	/* COMMIT must hear of the loss as an error; what ROLLBACK asks for has happened. */
-	return b->verdict && b->only_ends && b->is_whole && (!s->tx_err || is_rollback(b->verdict));
+	return b->verdict && b->only_ends && b->is_whole && !(b->flags & SQL_F_BEGINS) && (!s->tx_err || is_rollback(b->verdict));
+}
+
+/* "ROLLBACK; BEGIN" in one text: the first has happened already, the rest runs where it must. */
+bool local_rolls_on(struct session *s)
+{
+	const struct batch *b = &s->batch;
+
+	return b->kind == BATCH_SIMPLE && b->verdict && b->verdict->statements > 1 && is_rollback(b->verdict);
+}
+
+void act_roll_on(struct session *s)
+{
+	s->tx = 'I';
+	mem_free(s->tx_err);
+	s->tx_err = NULL;
+	if (s->vars_outer)
+		vars_end_transaction(s);
+	act_find_server(s);
 }
 
 /* ---- building ---- */

@@ -168,6 +168,9 @@ struct session {
 	size_t expect_first, expect_count, expect_cap;
 	/* pins and sequences */
 	uint32_t pins, lost_pins;       /* enum sql_pin */
+	uint32_t pins_before;           /* as they were when the batch under way was sent */
+	uint64_t text_salt;             /* keeps apart texts whose constants PostgreSQL reads under different settings */
+	bool is_serializable;           /* asked for at start-up: a standby can't */
 	uint64_t write_server, write_seq;       /* server of the last write and its lent_seq: currval, lastval */
 	int write_node;
 	/* waiting */
@@ -203,6 +206,7 @@ enum session_event startup_scan(struct session *s);
 enum session_event password_scan(struct session *s);
 bool startup_take_options(const char *options, wire_option_fn *fn, void *owner, struct buf *kept, struct err *err);
 void startup_watch_parameter(struct session *s, const char *name, const char *value);  /* a ParameterStatus the client is told */
+uint64_t startup_text_salt(const struct session *s);
 bool login_admit(struct session *s);
 void startup_server_event(void *owner, enum stream_event event);
 void welcome_forget_all(struct session_env *env);
@@ -220,6 +224,7 @@ bool vars_show(struct session *s, const char *name, char *out, size_t len, struc
 void wait_set_timer(struct session *s, usec_t in_us);
 void find_policy(struct session *s, struct route_policy *out);
 void find_stop_waiting(struct session *s);
+bool find_node_fits(const struct session *s, int node);        /* the batch may still go there, by the newest topology */
 void find_topo_changed(struct session *s);
 
 /* send.c, relay.c */
@@ -231,7 +236,11 @@ void relay_deliver(struct session *s);
 void relay_answer_fakes(struct session *s);            /* after sending: nothing may come that they could stand in front of */
 void finish_discard(struct session *s);                /* what DISCARD ALL and DEALLOCATE leave of our knowledge */
 
+/* lay.c */
+bool lay_is_needed(struct session *s);
+
 /* local.c */
+bool local_rolls_on(struct session *s);
 bool local_is(struct session *s);
 bool local_ends_tx(struct session *s);
 /* A DEALLOCATE that concerns the protocol's statements alone, which are ours to keep. */

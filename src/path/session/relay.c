@@ -208,6 +208,12 @@ static bool may_retry(const struct session *s)
 	       !(s->batch.flags & SQL_F_EXTERNAL);
 }
 
+/* Only what recovery itself forbids is a property of the shape; other 0A000 come from this session or this server. */
+static bool is_learnt(const struct wire_error *e)
+{
+	return strcmp(e->sqlstate, "25006") == 0 || (strcmp(e->sqlstate, "0A000") == 0 && strcmp(e->routine, "get_relation_info") == 0);
+}
+
 static void learn_refusal(struct session *s, const char *sqlstate)
 {
 	struct batch *b = &s->batch;
@@ -228,11 +234,17 @@ static bool retry_on_error(struct session *s, const struct wire_error *error)
 {
 	struct stats_node *node = &s->env->node_stats[s->server->node];
 
+	if (strcmp(error->routine, "RevalidateCachedQuery") == 0) {
+		/* "cached plan must not change result type": the plan is the pool's, not the client's. It goes with its server. */
+		s->server->must_close = true;
+		return may_retry(s) && ++s->retries < 3;
+	}
 	if (!may_retry(s) || s->server->node == s->env->topo->primary)
 		return false;
 	if (is_refusal(error)) {
 		counter_add(&s->env->stats->retries_refused, 1);
-		learn_refusal(s, error->sqlstate);
+		if (is_learnt(error))
+			learn_refusal(s, error->sqlstate);
 		/* It may write after all: what follows must see it, and a loss of its server is no longer harmless. */
 		s->batch.is_movable = s->batch.only_begins = false;
 		s->must_primary = true;
@@ -294,6 +306,14 @@ static enum relay_rc take_error(struct relay *r, const struct wire_msg *m)
 	return RELAY_ON;
 }
 
+/* A read that ran at the primary by the user's choice or for lack of standbys, and that no standby has answered yet: what its views and
+ * operators call may write. (When the standbys are only behind, they will tell soon; the need must not run away from them.) */
+static bool may_have_written(const struct session *s)
+{
+	return s->server->node == s->env->topo->primary && s->last_reason != ROUTE_R_CONSISTENCY && s->last_reason != ROUTE_R_LAG &&
+	       s->batch.verdict && s->batch.verdict->class == SQL_READ && !verdict_is_proved(s->batch.verdict);
+}
+
 /* ReadyForQuery: the client's, or that of the settings in front. */
 static enum relay_rc take_ready(struct relay *r, const struct wire_msg *m)
 {
@@ -309,7 +329,7 @@ static enum relay_rc take_ready(struct relay *r, const struct wire_msg *m)
 	r->at += m->total;
 	relay_deliver(s);
 	/* Before the client hears of it: what it writes next to read must be after this. */
-	if (!s->batch.is_movable)
+	if (!s->batch.is_movable || may_have_written(s))
 		need_add_time(&s->need, time_mono_us());
 	stream_send(s->client, r->data + r->from, r->at - r->from);
 	stream_consume(s->server->stream, r->at);

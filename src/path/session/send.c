@@ -279,24 +279,6 @@ static bool needs_tracking(const struct sending *snd)
 
 /* ---- the action ---- */
 
-/* A server fresh from the pool gets this session's settings in front of the batch, in the same packet. */
-static void lay_settings(struct session *s)
-{
-	struct buf sql = { NULL, 0, 0 };
-	bool forgets_sequences = s->batch.uses & SQL_PIN_SEQUENCE && !s->write_server && !s->pins;
-
-	if ((s->server->settings == s->settings && !forgets_sequences) || s->tx != 'I')
-		return;
-	settings_diff(s->server->settings, s->settings, &sql);
-	if (forgets_sequences)          /* what currval() would tell is another session's */
-		buf_add_str(&sql, "DISCARD SEQUENCES;");
-	wire_put_query(stream_queued(s->server->stream), buf_cstr(&sql));
-	buf_free(&sql);
-	s->preludes++;
-	settings_unref(&s->server->settings);
-	s->server->settings = settings_ref(s->settings);
-}
-
 static void begin_sending(struct session *s)
 {
 	struct stats_pool *stats = pool_set_stats(s->set);
@@ -305,7 +287,6 @@ static void begin_sending(struct session *s)
 
 	find_stop_waiting(s);
 	stream_set_owner(s->server->stream, server_event, s);
-	lay_settings(s);
 	s->batch.is_sent = true;
 	s->delivered = false;
 	if (s->tx != 'I' || s->pins) {
@@ -325,7 +306,8 @@ static void begin_sending(struct session *s)
 /* What will pin the session to this server counts from the moment it is sent. */
 static void take_pins(struct session *s)
 {
-	bool is_run = s->batch.kind != BATCH_EXTENDED || s->batch.has_execute;
+	/* In a transaction a portal bound now may be executed later, without naming its statement again. */
+	bool is_run = s->batch.kind != BATCH_EXTENDED || s->batch.has_execute || s->tx != 'I';
 	uint32_t pins = s->batch.pins & ~(uint32_t)SQL_PIN_SEQUENCE;
 
 	if (!is_run)
@@ -333,6 +315,10 @@ static void take_pins(struct session *s)
 	if (pins && !s->pins)
 		counter_add(&s->env->stats->pins, 1);
 	s->pins |= pins;
+	if (pins)
+		pool_pin(s->server);
+	if (pins & (SQL_PIN_SETTING | SQL_PIN_FUNCTION | SQL_PIN_UNKNOWN))
+		s->text_salt = s->text_salt * 31 + s->id + 1;
 }
 
 void act_send_batch(struct session *s)
@@ -345,6 +331,7 @@ void act_send_batch(struct session *s)
 		begin_sending(s);
 	else if (b->is_whole && !b->execute_sent && !s->answer_failed && !expects_are_open(s))
 		s->delivered = false;   /* only Parse and Describe have been flushed and answered: what is left may still run elsewhere */
+	s->pins_before = is_first ? s->pins : s->pins_before;
 	take_pins(s);
 	snd.out = stream_queued(s->server->stream);
 	snd.run_from = snd.run_to = b->sent_len;

@@ -55,8 +55,28 @@ static bool take_parameter(void *owner, const char *name, const char *value, str
 	if (strcasecmp(name, "application_name") == 0) {
 		mem_free(s->application_name);
 		s->application_name = mem_strdup(value);
+	} else if (strcasecmp(name, "default_transaction_isolation") == 0) {
+		s->is_serializable = strcasecmp(value, "serializable") == 0;
 	}
 	return put_setting(list, name, value, err);
+}
+
+/* Of all settings but the name of the application, which changes nothing in a text. */
+uint64_t startup_text_salt(const struct session *s)
+{
+	struct buf text = { NULL, 0, 0 };
+	struct hash128 id = { 0, 0 };
+
+	for (size_t i = 0; s->settings && i < s->settings->count; i++) {
+		if (strcasecmp(s->settings->items[i].name, "application_name") == 0)
+			continue;
+		buf_add_cstr(&text, s->settings->items[i].name);
+		buf_add_cstr(&text, s->settings->items[i].value);
+	}
+	if (text.len)
+		id = hash_bytes(text.data, text.len);
+	buf_free(&text);
+	return id.lo;
 }
 
 static bool take_parameters(struct session *s, const struct wire_startup *packet)
@@ -75,6 +95,7 @@ static bool take_parameters(struct session *s, const struct wire_startup *packet
 			ok = startup_take_options(packet->params[i].value, take_parameter, &list, &kept, &s->err);
 	if (ok)
 		s->settings = settings_intern(s->env->settings, list.items, list.count);
+	s->text_salt = startup_text_salt(s);
 	buf_free(&kept);
 	return ok;
 }

@@ -17,8 +17,9 @@ static struct hash128 statement_id(const struct wire_parse *parse)
 struct statement *statement_intern(struct session *s, const struct wire_parse *parse)
 {
 	struct hash128 id = statement_id(parse);
-	/* Texts are read differently under other modes: their verdicts must not meet. */
-	struct hash128 key = { id.lo, id.hi + (uint64_t)(!s->mode.standard_conforming_strings + 2 * !s->mode.ascii_safe_encoding) };
+	/* Texts are read differently under other modes and settings ('2024-06-01 00:00'::timestamptz becomes a constant when it is parsed):
+	 * neither verdicts nor servers' statements must meet. */
+	struct hash128 key = { id.lo, id.hi + (uint64_t)(!s->mode.standard_conforming_strings + 2 * !s->mode.ascii_safe_encoding) + s->text_salt };
 	struct statement *statement = map_get(&s->env->statements, key);
 	size_t types_len = (size_t)parse->type_count * 4;
 	uint8_t *bytes;
