@@ -5,6 +5,8 @@
 #ifndef PGSHUNT_POOL_H
 #define PGSHUNT_POOL_H
 
+#include <stdatomic.h>
+
 #include "pgshunt/auth.h"
 #include "pgshunt/base.h"
 #include "pgshunt/conf.h"
@@ -89,12 +91,21 @@ void server_forget_statements(struct server *server);
 struct pools;
 struct pool_set;
 
+/* How many servers (not the pinned ones) all workers together have, by hash of (database, user, node): two pools that meet only make
+ * each other smaller. */
+#define POOL_TOTALS 4096
+typedef struct {
+	_Atomic int32_t servers;
+	_Atomic int32_t starving;       /* workers whose clients wait and that may not open another */
+} pool_total_t;
+
 struct pool_env {
 	struct loop *loop;
 	struct io *io;
 	struct stats_worker *stats;
 	struct stats_node *node_stats;          /* TOPO_NODES_MAX of them */
 	size_t worker, workers;                 /* this one's number, and how many there are: pool sizes are shared out */
+	pool_total_t *totals;                   /* POOL_TOTALS of them, of all workers; NULL = this is the only one */
 	void (*node_trouble)(void *owner, int node);    /* a connection to the node failed: the monitor should look */
 	void *owner;
 };

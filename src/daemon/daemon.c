@@ -38,6 +38,7 @@ struct daemon {
 	struct worker *workers[WORKERS_MAX];
 	size_t worker_count, idle_workers;
 	_Atomic int64_t client_count;
+	pool_total_t pool_totals[POOL_TOTALS];
 	struct listen_set listening;
 	struct admin *admin;
 	struct timer *stats_timer;
@@ -150,10 +151,8 @@ static void monitor_start(struct daemon *d)
 	d->monitor = monitor_new(d->monitor_loop, d->conf, &d->monitor_stats, published, d);
 }
 
-static void monitor_stop(struct daemon *d)
+static void monitor_end(struct daemon *d)
 {
-	mailbox_send(d->monitor_mailbox, MONITOR_STOP, NULL);
-	thread_join(&d->monitor_thread);
 	monitor_free(&d->monitor);
 	mailbox_free(&d->monitor_mailbox);
 	loop_free(&d->monitor_loop);
@@ -401,7 +400,7 @@ static void start_workers(struct daemon *d)
 {
 	for (size_t i = 0; i < d->worker_count; i++) {
 		struct worker_start start = { .daemon = d, .number = i, .workers = d->worker_count, .conf = d->conf, .topo = d->topo,
-			                      .users = d->users, .client_count = &d->client_count, .listening = &d->listening };
+			                      .users = d->users, .client_count = &d->client_count, .pool_totals = d->pool_totals, .listening = &d->listening };
 		d->workers[i] = worker_new(&start);
 	}
 }
@@ -474,10 +473,15 @@ static void tidy_up(struct daemon *d)
 	const struct topo *topo;
 
 	if (d->loop) {
-		monitor_stop(d);
+		/* First all threads end, then what they reach into is freed. */
+		mailbox_send(d->monitor_mailbox, MONITOR_STOP, NULL);
+		thread_join(&d->monitor_thread);
 		for (size_t i = 0; i < d->worker_count; i++)
-			worker_join(&d->workers[i]);
+			worker_wait(d->workers[i]);
+		for (size_t i = 0; i < d->worker_count; i++)
+			worker_free(&d->workers[i]);
 		d->worker_count = 0;            /* what their last letters say is for nobody */
+		monitor_end(d);
 		mailbox_free(&d->mailbox);
 		admin_free(&d->admin);
 		timer_free(&d->stats_timer);

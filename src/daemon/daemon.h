@@ -18,11 +18,13 @@ struct worker_start {
 	const struct topo *topo;
 	struct auth_users *users;
 	_Atomic int64_t *client_count;
+	pool_total_t *pool_totals;              /* POOL_TOTALS of them */
 	const struct listen_set *listening;     /* the daemon's */
 };
 
 struct worker *worker_new(const struct worker_start *start);
-void worker_join(struct worker **worker);      /* waits for the thread, frees everything */
+void worker_wait(struct worker *worker);       /* until its thread has ended: all of them, before any is freed */
+void worker_free(struct worker **worker);
 
 /* From any thread. */
 void worker_send_topo(struct worker *worker, const struct topo *topo);                         /* takes its own reference */

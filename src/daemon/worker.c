@@ -274,7 +274,8 @@ struct worker *worker_new(const struct worker_start *start)
 		                     .client_count = start->client_count, .owner = w, .want_sample = want_sample,
 		                     .node_trouble = node_trouble, .cancel = route_cancel, .console_run = console_run };
 	pool_env = (struct pool_env){ .loop = w->loop, .io = w->io, .stats = &w->stats, .node_stats = w->node_stats, .worker = start->number,
-		                      .workers = start->workers, .node_trouble = node_trouble, .owner = w };
+		                      .workers = start->workers,
+		                      .totals = start->workers > 1 ? start->pool_totals : NULL, .node_trouble = node_trouble, .owner = w };
 	session_env_init(env);
 	env->pools = pools_new(&pool_env, env->conf, env->topo);
 	start_listening(w, start->listening);
@@ -285,7 +286,12 @@ struct worker *worker_new(const struct worker_start *start)
 	return w;
 }
 
-void worker_join(struct worker **worker)
+void worker_wait(struct worker *worker)
+{
+	thread_join(&worker->thread);
+}
+
+void worker_free(struct worker **worker)
 {
 	struct worker *w = *worker;
 	const struct topo *topo;
@@ -293,7 +299,6 @@ void worker_join(struct worker **worker)
 	if (!w)
 		return;
 	*worker = NULL;
-	thread_join(&w->thread);
 	mailbox_free(&w->mailbox);
 	sessions_shutdown(&w->env, true);
 	timer_free(&w->tick);

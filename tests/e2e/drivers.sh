@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Real drivers through the port; what ran where is read from the nodes' own statistics: no write on a standby, no plain autocommit read
 # on the primary (consistency=eventual), standbys balanced within 2 %.
-# shellcheck source-path=SCRIPTDIR
+# shellcheck source-path=SCRIPTDIR disable=SC2119
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 here=$ROOT/tests/e2e
 
@@ -120,7 +120,7 @@ test_pgx() {
 	if [ ! -x "$go" ]; then skip 'pgx: no Go here'; return; fi
 	minor=$("$go" env GOVERSION | sed 's/^go1\.\([0-9]*\).*/\1/')
 	if [ "$minor" -ge 25 ]; then mod=newer.mod; fi
-	if ! (cd "$here/pgx" && GOFLAGS=-mod=mod GOTOOLCHAIN=local timeout 240 "$go" build -modfile="$mod" -o "$work/pgx" .) >"$work/go.out" 2>&1; then
+	if ! (cd "$here/pgx" && GOFLAGS=-mod=readonly GOTOOLCHAIN=local timeout 240 "$go" build -modfile="$mod" -o "$work/pgx" .) >"$work/go.out" 2>&1; then
 		if grep -qE 'dial tcp|lookup|timeout|proxyconnect|connection refused|i/o' "$work/go.out"; then skip "pgx: no module proxy: $(tail -n 1 "$work/go.out")"; else fail "pgx: build: $(tail -n 5 "$work/go.out")"; fi
 		return
 	fi

@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2119,SC2120
 # lib.sh - what every tests/e2e/*.sh needs: a cluster and a proxy of its own, checks, and an end that leaves nothing running.
 # Sourced. PGSHUNT, LAB, PYTHON come from tests/run; by hand they may be left out. KEEP=1 keeps the working directory.
 set -uo pipefail
@@ -67,7 +67,7 @@ cluster_up() {
 	"$LAB" init "$@" || exit 1
 	# shellcheck disable=SC1091
 	. "$LAB_DIR/env"
-	PROXY_PORT=$((LAB_PORT_pg1 + 7))        # the lab takes ports in tens
+	PROXY_PORT=$((${LAB_PORT_pg1:?} + 7))   # the lab takes ports in tens
 }
 
 node_port() { "$LAB" port "$1"; }
@@ -86,7 +86,10 @@ proxy_start() {
 	${PGSHUNT_WRAPPER:-} "$PGSHUNT" "$work/pgshunt.ini" >>"$work/pgshunt.log" 2>&1 &
 	proxy_pid=$!
 	until_ok 15 proxy_is_up
-	proxy_is_alive && knows_all_nodes || { fail "pgshunt does not answer: $(tail -n 5 "$work/pgshunt.log")"; exit 1; }
+	if ! proxy_is_alive || ! knows_all_nodes; then
+		fail "pgshunt does not answer: $(tail -n 5 "$work/pgshunt.log")"
+		exit 1
+	fi
 }
 
 proxy_is_up() { ! proxy_is_alive || knows_all_nodes; }
@@ -124,7 +127,7 @@ ended() { ! kill -0 "$1" 2>/dev/null || [[ $(sed 's/.*) //' "/proc/$1/stat" 2>/d
 
 proxy_rss_kb() { awk '/^VmRSS/ { print $2 }' "/proc/$proxy_pid/status"; }
 
-proxy_dsn() { echo "host=127.0.0.1 port=$PROXY_PORT user=${1:-app} password=${1:-app} dbname=${2:-app}"; }
+proxy_dsn() { echo "host=127.0.0.1 port=$PROXY_PORT user=app password=app dbname=app"; }
 # q PSQL-ARGUMENTS...: through the proxy
 q() { psql -XAtq -v ON_ERROR_STOP=1 "$(proxy_dsn)" "$@" 2>&1; }
 console() { psql -XAt "host=127.0.0.1 port=$PROXY_PORT user=pgadmin password=pgadmin dbname=pgshunt" -c "$1" 2>&1; }

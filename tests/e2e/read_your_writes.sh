@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # consistency=read_your_writes with standbys that replay 300 ms late: what a session wrote it reads, always; once nothing is written its
 # reads are back on the standbys. The same at eventual is stale: so the test can fail.
-# shellcheck source-path=SCRIPTDIR
+# shellcheck source-path=SCRIPTDIR disable=SC2119
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 ROUNDS=${ROUNDS:-10000}
 DELAY_MS=300

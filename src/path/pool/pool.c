@@ -7,15 +7,60 @@ static void pool_serve(struct pool *pool);
 
 /* ---- sizes ---- */
 
-/* This worker's share of pool_size: the shares of all workers add up to it (at least one each). */
-static unsigned pool_limit(const struct pool *pool)
+static size_t pool_size(const struct pool *pool)
 {
 	const struct pools *pools = pool->set->pools;
-	const struct conf_user *user = conf_user_find(pools->conf, pool->set->user);
-	size_t size = (size_t)conf_pool_size(pools->conf, &pool->set->entry, user), workers = pools->env.workers;
-	size_t share = size / workers + (pools->env.worker < size % workers);
 
-	return (unsigned)MAX(share, 1);
+	return (size_t)conf_pool_size(pools->conf, &pool->set->entry, conf_user_find(pools->conf, pool->set->user));
+}
+
+/* This worker's share of pool_size: the shares of all workers add up to it (at least one each). */
+static size_t pool_share(const struct pool *pool)
+{
+	const struct pool_env *env = &pool->set->pools->env;
+	size_t size = pool_size(pool);
+
+	return MAX(size / env->workers + (env->worker < size % env->workers), 1);
+}
+
+static size_t pool_total(const struct pool *pool)
+{
+	int32_t total = pool->total ? atomic_load_explicit(&pool->total->servers, memory_order_relaxed) : 0;
+
+	return MAX((size_t)MAX(total, 0), pool_servers(pool) - pool->pinned_count);
+}
+
+void pool_count(struct pool *pool, int more)
+{
+	if (pool->total)
+		atomic_fetch_add_explicit(&pool->total->servers, more, memory_order_relaxed);
+}
+
+/* A worker is sure of its share and may have what others leave. Where both want theirs the sum is over pool_size for as long as it takes
+ * the one beyond its share to release a server: see pool_has_too_many(). */
+static bool pool_may_open(const struct pool *pool)
+{
+	return pool_servers(pool) - pool->pinned_count < pool_share(pool) || pool_total(pool) < pool_size(pool);
+}
+
+void pool_tell_starving(struct pool *pool, bool is_starving)
+{
+	if (!pool->total || pool->is_starving == is_starving)
+		return;
+	pool->is_starving = is_starving;
+	atomic_fetch_add_explicit(&pool->total->starving, is_starving ? 1 : -1, memory_order_relaxed);
+}
+
+/* An idle server that another worker's clients wait for. */
+bool pool_can_spare(const struct pool *pool)
+{
+	return pool->total && pool->idle_count > 0 && list_is_empty(&pool->waiters) &&
+	       atomic_load_explicit(&pool->total->starving, memory_order_relaxed) > 0;
+}
+
+bool pool_has_too_many(const struct pool *pool)
+{
+	return pool_servers(pool) - pool->pinned_count > pool_share(pool) && pool_total(pool) > pool_size(pool);
 }
 
 /* ---- waiters ---- */
@@ -151,10 +196,9 @@ void pool_wait_cancel(struct pool_waiter *waiter)
 
 static void pool_open_more(struct pool *pool)
 {
-	unsigned limit = pool_limit(pool);
-
-	while (pool->opening_count < pool->waiter_count && pool_servers(pool) - pool->pinned_count < limit)
+	while (pool->opening_count < pool->waiter_count && pool_may_open(pool))
 		server_open(pool);
+	pool_tell_starving(pool, pool->opening_count < pool->waiter_count && !pool_may_open(pool));
 }
 
 /* Idle servers to waiters, first come first served; then as many new connections as are missing. */
@@ -172,8 +216,10 @@ static void pool_serve(struct pool *pool)
 		counter_add(&pool->set->stats.wait_time, (uint64_t)(time_mono_us() - waiter->since_us));
 		waiter->fn(waiter->owner, server, NULL);
 	}
-	if (list_is_empty(&pool->waiters))
+	if (list_is_empty(&pool->waiters)) {
+		pool_tell_starving(pool, false);
 		return;
+	}
 	if ((size_t)pool->node >= pools->topo->node_count || pools->topo->nodes[pool->node].addr_len == 0) {
 		struct err err;
 		err_set(&err, "57P03", "the server's address is not known yet");
@@ -207,6 +253,7 @@ static void pool_unlink(struct server *server)
 	case SERVER_LENT:
 		pool->lent_count--;
 		pool->pinned_count -= server->is_pinned;
+		pool_count(pool, server->is_pinned);
 		server->is_pinned = false;
 		break;
 	case SERVER_CLOSED:
@@ -236,6 +283,10 @@ void pool_server_ready(struct server *server)
 		pool_server_close(server, "its node has changed");
 		return;
 	}
+	if (pool_has_too_many(pool)) {
+		pool_server_close(server, "another worker needs its place");
+		return;
+	}
 	pool_unlink(server);
 	server->state = SERVER_IDLE;
 	server->idle_since_us = now;
@@ -255,6 +306,7 @@ void pool_server_close(struct server *server, const char *why)
 	          (size_t)server->node < server_pools(server)->topo->node_count ? server_pools(server)->topo->nodes[server->node].name : "?",
 	          why, (long long)((time_mono_us() - server->opened_us) / USEC_PER_SEC));
 	pool_unlink(server);
+	pool_count(pool, -1);
 	server->state = SERVER_CLOSED;
 	if (server->stream && !stream_is_broken(server->stream)) {
 		wire_put_empty(stream_queued(server->stream), 'X');
@@ -300,6 +352,7 @@ void pool_pin(struct server *server)
 		return;
 	server->is_pinned = true;
 	server->pool->pinned_count++;
+	pool_count(server->pool, -1);
 	if (!list_is_empty(&server->pool->waiters))
 		pool_serve_later(server->pool);
 }

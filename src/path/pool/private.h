@@ -14,6 +14,8 @@ struct pool {
 	struct list waiters;            /* struct pool_waiter, first come first served */
 	unsigned idle_count, lent_count, opening_count, waiter_count;
 	unsigned pinned_count;          /* of the lent ones */
+	pool_total_t *total;            /* of all workers, this one included; NULL = the only worker */
+	bool is_starving;               /* told in total */
 	usec_t retry_at_us;             /* after a failed login: not before */
 	struct err last_error;
 };
@@ -56,7 +58,11 @@ static inline struct pools *server_pools(const struct server *server)
 
 /* pool.c */
 bool pool_server_is_usable(const struct server *server);                /* its node is what it was when it was dialled */
+void pool_tell_starving(struct pool *pool, bool is_starving);
+bool pool_can_spare(const struct pool *pool);
+bool pool_has_too_many(const struct pool *pool);                        /* more than its share, where others want theirs */
 void pool_serve_later(struct pool *pool);                               /* waiters must never hear from us before their call returns */
+void pool_count(struct pool *pool, int more);                           /* in the totals of all workers */
 static inline unsigned pool_servers(const struct pool *pool)
 {
 	return pool->idle_count + pool->lent_count + pool->opening_count;

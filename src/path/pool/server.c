@@ -78,6 +78,7 @@ void server_open(struct pool *pool)
 	list_init(&server->prepared_order);
 	list_push(&pool->opening, &server->link);
 	pool->opening_count++;
+	pool_count(pool, 1);
 	counter_add(&pools->env.stats->server_logins, 1);
 	server->stream = stream_connect(pools->env.io, (const struct sockaddr *)&node->addr, node->addr_len,
 	                                pools->conf->opt.server_connect_timeout, &tcp, server_login_event, server);

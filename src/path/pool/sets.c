@@ -48,10 +48,24 @@ static void set_free(struct pool_set *set)
 	mem_free(set);
 }
 
+/* The same in every worker of this process. */
+static size_t set_hash(const struct pool_set *set)
+{
+	struct buf names = { NULL, 0, 0 };
+	struct hash128 id;
+
+	buf_add_cstr(&names, set->database);
+	buf_add_cstr(&names, set->user);
+	id = hash_bytes(names.data, names.len);
+	buf_free(&names);
+	return (size_t)id.lo;
+}
+
 static struct pool_set *set_new(struct pools *pools, const char *database, const struct conf_database *entry, const char *user)
 {
 	struct pool_set *set = mem_alloc(sizeof(*set));
 	struct pool_past *past;
+	size_t place;
 
 	set->pools = pools;
 	set->database = mem_strdup(database);
@@ -59,10 +73,12 @@ static struct pool_set *set_new(struct pools *pools, const char *database, const
 	set->user = mem_strdup(user);
 	set->entry = *entry;
 	set->conf = conf_ref(pools->conf);
+	place = set_hash(set);
 	for (int i = 0; i < TOPO_NODES_MAX; i++) {
 		struct pool *pool = &set->nodes[i];
 		pool->set = set;
 		pool->node = i;
+		pool->total = pools->env.totals ? &pools->env.totals[(place + (size_t)i) % POOL_TOTALS] : NULL;
 		list_init(&pool->idle);
 		list_init(&pool->lent);
 		list_init(&pool->opening);
@@ -244,10 +260,14 @@ void pools_set_topo(struct pools *pools, const struct topo *topo)
 
 static void pool_tick(struct pool *pool, const struct conf *conf, usec_t now)
 {
+	if (pool_can_spare(pool))
+		pool_server_close(LIST_ITEM(pool->idle.prev, struct server, link), "another worker needs its place");
 	LIST_EACH_SAFE(pos, &pool->idle) {
 		struct server *server = LIST_ITEM(pos, struct server, link);
 
-		if (conf->opt.server_idle_timeout && now - server->idle_since_us > conf->opt.server_idle_timeout)
+		if (pool_has_too_many(pool))
+			pool_server_close(server, "another worker needs its place");
+		else if (conf->opt.server_idle_timeout && now - server->idle_since_us > conf->opt.server_idle_timeout)
 			pool_server_close(server, "server_idle_timeout");
 		else if (conf->opt.server_lifetime && now - server->opened_us > conf->opt.server_lifetime)
 			pool_server_close(server, "server_lifetime");
@@ -266,6 +286,8 @@ static void pool_tick(struct pool *pool, const struct conf *conf, usec_t now)
 	}
 	if (!list_is_empty(&pool->waiters))
 		pool_serve_later(pool);
+	else
+		pool_tell_starving(pool, false);        /* who waited may have given up */
 }
 
 static bool set_is_unused(const struct pool_set *set)

@@ -26,10 +26,11 @@ def rows():
 
 def copy_in(connection, table, blocks):
     """Through psycopg: the simple protocol for COPY itself."""
-    with connection.cursor() as cursor, cursor.copy(f'COPY {table} FROM STDIN') as copy:
-        for block in blocks:
-            copy.write(block)
-    return cursor.statusmessage
+    with connection.cursor() as cursor:
+        with cursor.copy(f'COPY {table} FROM STDIN') as copy:
+            for block in blocks:
+                copy.write(block)
+        return cursor.statusmessage
 
 
 def extended_copy_in(bed, table, blocks, sync_behind=True):
