@@ -89,7 +89,7 @@ instructions() {
 
 test_instructions() {
 	if ! command -v valgrind >/dev/null; then skip 'instructions: no valgrind here'; return; fi
-	instructions 1000 'SELECT abalance FROM pgbench_accounts WHERE aid = 1234567890'
+	instructions 1000 'SELECT abalance FROM pgbench_accounts WHERE aid = 123456789;'
 	instructions 1300 'SELECT id, owner, balance FROM accounts WHERE id = 12345 LIMIT 1'
 }
 

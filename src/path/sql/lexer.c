@@ -279,9 +279,18 @@ static bool fits_int4(const char *at, const char *end)
 {
 	uint64_t value = 0;
 
+	if (end - at < 10)              /* 999,999,999 does */
+		return true;
 	for (; at < end && value <= INT32_MAX; at++)
 		value = value * 10 + (uint64_t)(*at - '0');
 	return value <= INT32_MAX;
+}
+
+static const char *skip_digits(const char *at, const char *end)
+{
+	while (at < end && (unsigned char)(*at - '0') < 10)
+		at++;
+	return at;
 }
 
 static enum token_kind lex_number(struct lexer *lx, struct token *t)
@@ -289,8 +298,7 @@ static enum token_kind lex_number(struct lexer *lx, struct token *t)
 	const char *at = t->at, *end = lx->end;
 	bool is_float = false;
 
-	while (is_digit_at(at, end))
-		at++;
+	at = skip_digits(at, end);
 	if (is_at(at, end, '.') && !(at > t->at && is_at(at + 1, end, '.'))) {
 		is_float = true;
 		for (at++; is_digit_at(at, end);)
