@@ -400,7 +400,8 @@ static void start_workers(struct daemon *d)
 {
 	for (size_t i = 0; i < d->worker_count; i++) {
 		struct worker_start start = { .daemon = d, .number = i, .workers = d->worker_count, .conf = d->conf, .topo = d->topo,
-			                      .users = d->users, .client_count = &d->client_count, .pool_totals = d->pool_totals, .listening = &d->listening };
+			                      .users = d->users, .client_count = &d->client_count,
+			                      .pool_totals = d->pool_totals, .listening = &d->listening };
 		d->workers[i] = worker_new(&start);
 	}
 }

@@ -423,5 +423,6 @@ bool batch_must_move(struct session *s)
 {
 	const struct topo *topo = s->env->topo;
 
-	return !s->batch.is_movable && !s->answer_failed && s->server && s->tx == 'I' && !s->pins && s->server->node != topo->primary && topo->primary >= 0;
+	return !s->batch.is_movable && !s->answer_failed && s->server &&
+	       s->tx == 'I' && !s->pins && s->server->node != topo->primary && topo->primary >= 0;
 }
