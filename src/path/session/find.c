@@ -107,6 +107,11 @@ void find_policy(struct session *s, struct route_policy *out)
 
 /* ---- servers ---- */
 
+bool find_is_final(const struct err *err)
+{
+	return strncmp(err->sqlstate, "28", 2) == 0 || strncmp(err->sqlstate, "3D", 2) == 0 || strncmp(err->sqlstate, "42", 2) == 0;
+}
+
 bool find_node_fits(const struct session *s, int node)
 {
 	const struct topo *topo = s->env->topo;
@@ -139,7 +144,7 @@ static void server_came(void *owner, struct server *server, const struct err *er
 	}
 	s->err = *err;
 	/* What every node would say (password, database, rights) is the answer; else another node may do. */
-	if (strncmp(err->sqlstate, "28", 2) == 0 || strncmp(err->sqlstate, "3D", 2) == 0 || strncmp(err->sqlstate, "42", 2) == 0) {
+	if (find_is_final(err)) {
 		session_step(s, EV_P_REFUSED);
 		return;
 	}

@@ -58,7 +58,6 @@ static void lay_event(void *owner, enum stream_event event)
 		session_step(s, EV_S_LOST);
 }
 
-
 void act_lay_settings(struct session *s)
 {
 	struct buf sql = { NULL, 0, 0 };

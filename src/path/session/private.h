@@ -160,7 +160,7 @@ struct session {
 	bool breaks_tx;                 /* the prelude is meant to fail: an error of our own ends the transaction on the server too */
 	bool skips_message;             /* SKIP: the rest of one long simple query, which no Sync follows */
 	bool copy_ended, trace_told;
-	unsigned preludes;              /* ReadyForQuery messages to swallow: settings laid on before the batch */
+	unsigned preludes;              /* ReadyForQuery messages to swallow: see breaks_tx */
 	size_t pass_left;               /* bytes of a long server message still to be passed on */
 	size_t client_pass_left;        /* the same of a long client message */
 	struct buf held;                /* the answer's beginning, kept back until something is delivered */
@@ -221,6 +221,7 @@ const char *vars_warning(const struct session *s, const char *name);    /* after
 bool vars_show(struct session *s, const char *name, char *out, size_t len, struct err *err);
 
 /* find.c */
+bool find_is_final(const struct err *err);             /* a login error that every node would give: password, database, rights */
 void wait_set_timer(struct session *s, usec_t in_us);
 void find_policy(struct session *s, struct route_policy *out);
 void find_stop_waiting(struct session *s);

@@ -141,7 +141,7 @@ static void any_server_done(void *owner, struct server *server, const struct err
 	s->err = *err;
 	s->exclude |= s->waiter_node >= 0 ? 1u << s->waiter_node : 0;
 	/* What another node would answer too goes to the client; a node that can't be reached doesn't matter as long as there are others. */
-	if (strncmp(err->sqlstate, "28", 2) == 0 || strncmp(err->sqlstate, "3D", 2) == 0 || strncmp(err->sqlstate, "42", 2) == 0)
+	if (find_is_final(err))
 		session_step(s, EV_P_REFUSED);
 	else
 		session_step(s, EV_P_AGAIN);
