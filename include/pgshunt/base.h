@@ -64,11 +64,38 @@ struct buf {
 	size_t cap;
 };
 
-void buf_reserve(struct buf *buf, size_t more);        /* room for more bytes beyond len */
-void buf_add(struct buf *buf, const void *data, size_t len);
-void buf_add_u8(struct buf *buf, uint8_t value);
-void buf_add_u16(struct buf *buf, uint16_t value);     /* network byte order */
-void buf_add_u32(struct buf *buf, uint32_t value);
+void buf_grow(struct buf *buf, size_t more);           /* by more than there is room for */
+/* Room for more bytes beyond len. */
+static inline void buf_reserve(struct buf *buf, size_t more)
+{
+	if (more > buf->cap - buf->len)
+		buf_grow(buf, more);
+}
+static inline void buf_add(struct buf *buf, const void *data, size_t len)
+{
+	if (len == 0)
+		return;
+	buf_reserve(buf, len);
+	memcpy(buf->data + buf->len, data, len);
+	buf->len += len;
+}
+static inline void buf_add_u8(struct buf *buf, uint8_t value)
+{
+	buf_add(buf, &value, sizeof(value));
+}
+/* Integers in network byte order. */
+static inline void buf_add_u16(struct buf *buf, uint16_t value)
+{
+	uint16_t net = __builtin_bswap16(value);
+
+	buf_add(buf, &net, sizeof(net));
+}
+static inline void buf_add_u32(struct buf *buf, uint32_t value)
+{
+	uint32_t net = __builtin_bswap32(value);
+
+	buf_add(buf, &net, sizeof(net));
+}
 void buf_add_u64(struct buf *buf, uint64_t value);
 void buf_add_str(struct buf *buf, const char *text);   /* without the NUL */
 void buf_add_cstr(struct buf *buf, const char *text);  /* with the NUL */
@@ -89,17 +116,42 @@ static inline struct cursor cursor_of(const void *data, size_t len)
 {
 	const uint8_t *at = data ? (const uint8_t *)data : (const uint8_t *)"";        /* NULL, 0 is a window too */
 
-	return (struct cursor){ at, at + len, false };
+	return (struct cursor){ at, data ? at + len : at, false };
 }
 static inline size_t cursor_left(const struct cursor *c)
 {
 	return (size_t)(c->end - c->at);
 }
-uint8_t cursor_u8(struct cursor *c);
-uint16_t cursor_u16(struct cursor *c);
-uint32_t cursor_u32(struct cursor *c);
+static inline const uint8_t *cursor_bytes(struct cursor *c, size_t len)
+{
+	const uint8_t *at = c->at;
+
+	if (c->short_read || cursor_left(c) < len) {
+		c->short_read = true;
+		return NULL;
+	}
+	c->at += len;
+	return at;
+}
+static inline uint8_t cursor_u8(struct cursor *c)
+{
+	const uint8_t *at = cursor_bytes(c, 1);
+
+	return at ? *at : 0;
+}
+static inline uint16_t cursor_u16(struct cursor *c)
+{
+	const uint8_t *at = cursor_bytes(c, 2);
+
+	return at ? (uint16_t)(at[0] << 8 | at[1]) : 0;
+}
+static inline uint32_t cursor_u32(struct cursor *c)
+{
+	const uint8_t *at = cursor_bytes(c, 4);
+
+	return at ? (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3] : 0;
+}
 uint64_t cursor_u64(struct cursor *c);
-const uint8_t *cursor_bytes(struct cursor *c, size_t len);
 /* A string that ends with a NUL inside the window; NULL and short_read where there is none. len may be NULL. */
 const char *cursor_cstr(struct cursor *c, size_t *len);
 

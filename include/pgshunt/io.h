@@ -43,6 +43,11 @@ void stream_free(struct stream **stream);      /* closes; accepts NULL inside; a
  * connection under the error message. */
 void stream_end(struct stream *stream);
 void stream_set_owner(struct stream *stream, stream_fn *fn, void *owner);
+/* To another thread's loop: a quiet one (connected, whole, nothing in the window, nothing unsent) is taken off the loop it is on and then,
+ * in the other thread, put onto that one's. Not in the stream's own callback. Between the two only stream_free(). */
+bool stream_is_quiet(const struct stream *stream);
+void stream_detach(struct stream *stream);
+void stream_attach(struct stream *stream, struct io *io, stream_fn *fn, void *owner);
 
 /* ---- receiving ---- */
 

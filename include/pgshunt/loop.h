@@ -17,12 +17,20 @@ void loop_run(struct loop *loop);              /* until loop_stop() */
 void loop_stop(struct loop *loop);
 void loop_flush(struct loop *loop);            /* runs what was put off by loop_later(), for tidying up after loop_run() */
 
+/* time_mono_us(), read once in each callback of the loop: for statistics and timeouts, as often as one likes. Not for needs: what was
+ * read from a socket may be younger than this. */
+usec_t loop_now_us(struct loop *loop);
+
 /* For libraries with an event interface of their own (evhttp): the struct event_base behind the loop. */
 void *loop_event_base(struct loop *loop);
 
 /* ---- descriptors: level-triggered; the callback may close and free the watch ---- */
 
-enum watch_events { WATCH_READ = 1, WATCH_WRITE = 2 };
+enum watch_events {
+	WATCH_READ = 1,
+	WATCH_WRITE = 2,
+	WATCH_EDGE = 4          /* with the others: told once for each piece of news, whatever was done about it */
+};
 struct watch;
 typedef void watch_fn(void *owner, unsigned events);
 struct watch *watch_new(struct loop *loop, int fd, watch_fn *fn, void *owner); /* watches nothing yet */

@@ -53,17 +53,17 @@ struct session_env {
 	bool is_shutting_down;                  /* sessions end at their next transaction boundary */
 	struct list sessions;                   /* all of this worker's */
 	struct list topo_waiters;               /* those that wait for a newer topology */
-	struct map by_key;                      /* cancel pid -> session */
+	struct map by_key;                      /* cancel key with its pid -> session */
 	struct map statements;                  /* interned statements, see session/statement.c */
 	struct map welcomes;                    /* what a login is told, see session/startup.c */
 	uint32_t last_key;
-	uint64_t last_id;
+	uint64_t last_id, last_salt;
 	uint8_t *fsm_index;                     /* see session/fsm.c */
 	/* upward calls, given by the worker */
 	void *owner;
 	void (*want_sample)(void *owner);
 	void (*node_trouble)(void *owner, int node);
-	void (*cancel)(void *owner, uint32_t pid, const uint8_t *key, size_t key_len);  /* finds the worker that owns pid */
+	void (*cancel)(void *owner, uint32_t pid, const uint8_t *key, size_t key_len);  /* asks all workers whose key it is */
 	/* Runs one console statement; ticket comes back in done(). The session stays alive until then. */
 	void (*console_run)(void *owner, enum console_role role, const char *user, const char *peer, const char *sql,
 	                    console_done_fn *done, void *ticket);
@@ -88,12 +88,6 @@ void sessions_shutdown(struct session_env *env, bool now);
 void session_cancel(struct session_env *env, uint32_t pid, const uint8_t *key, size_t key_len);
 /* KILL_CLIENT: false when there is no such client. */
 bool session_kill(struct session_env *env, uint64_t id);
-
-/* The worker that issued a cancel key. */
-static inline size_t session_key_worker(uint32_t pid)
-{
-	return (pid >> 24) & 0x7f;
-}
 
 /* ---- for the console: SHOW CLIENTS ---- */
 

@@ -32,8 +32,8 @@ enum sql_reason {
 
 /* State a statement leaves in its session: a bit each. Until it can be replayed, it pins the session to its server. */
 enum sql_pin {
-	SQL_PIN_SETTING = 1 << 0,       /* SET, RESET, set_config, SET ROLE, SET SESSION AUTHORIZATION */
-	SQL_PIN_PREPARE = 1 << 1,       /* SQL PREPARE (protocol-level statements don't pin) */
+	SQL_PIN_SETTING = 1 << 0,       /* a setting (or savepoint) that sql_effects() can't read: SET x FROM CURRENT, set_config() in FROM ... */
+	SQL_PIN_PREPARE = 1 << 1,       /* SQL PREPARE, EXECUTE that can't be read; of uses: any EXECUTE */
 	SQL_PIN_TEMP    = 1 << 2,       /* CREATE TEMP, SELECT INTO TEMP, anything named pg_temp */
 	SQL_PIN_LISTEN  = 1 << 3,
 	SQL_PIN_ADVISORY = 1 << 4,      /* session-level advisory locks */
@@ -60,7 +60,13 @@ enum sql_flag {
 	SQL_F_DDL        = 1 << 9,      /* may change what the catalog says of functions, views, tables */
 	SQL_F_PGSHUNT    = 1 << 10,     /* SET/RESET/SHOW of a pgshunt.* setting, alone in its text: answered by the proxy */
 	SQL_F_EXTERNAL   = 1 << 11,     /* may act outside the database (dblink, untrusted languages): never run twice */
-	SQL_F_ROLLBACK_TO = 1 << 12
+	SQL_F_ROLLBACK_TO = 1 << 12,
+	SQL_F_EFFECTS    = 1 << 13,     /* changes session state that sql_effects() reads from the text: SET, RESET, PREPARE, SAVEPOINT ... */
+	SQL_F_EXECUTES   = 1 << 14,     /* nothing but EXECUTE with harmless arguments: as good or bad as what was prepared */
+	SQL_F_RELEASES   = 1 << 15,     /* may end what pins the session: UNLISTEN, DISCARD, CLOSE, DROP, pg_advisory_unlock ... (the end of a
+	                                 * transaction may as well: ON COMMIT DROP, a rolled back CREATE) */
+	SQL_F_DEFAULTS   = 1 << 16      /* later logins get other defaults: ALTER ROLE / DATABASE ... SET, ALTER SYSTEM, pg_reload_conf(), renaming a
+	                                 * role or database */
 };
 
 /* What a pgshunt.* statement asks for (SQL_F_PGSHUNT). The value is read from the text each time, see sql_setting_value(). */
@@ -151,6 +157,49 @@ void sql_learn_refused(struct sql_cache *cache, const struct verdict *v, const c
  * with SQL_F_PGSHUNT. Returns false (22023) when it isn't a single constant. out is the caller's to free. */
 bool sql_setting_value(struct span text, char **out, struct err *err);
 
+/* ---- effects: what one statement does to the session, as far as it can be done again on another server ----
+ *
+ * A verdict has SQL_F_EFFECTS when its text has any and all of them can be read from the text; then SET, RESET, set_config() and PREPARE
+ * don't pin. Otherwise the text pins as a whole. SET TRANSACTION, SET CONSTRAINTS and the settings transaction_* end with the transaction and
+ * have no effect; SET seed pins (SQL_PIN_SEED). Effects are what the statement does if it succeeds. */
+
+enum sql_effect_kind {
+	SQL_E_SET,              /* name, sql. DateStyle's value may be half of it (SET datestyle = 'DMY' keeps ISO): what counts is what the
+	                         * server reports */
+	SQL_E_SET_LOCAL,        /* name: ends with the transaction; a custom name stays known to the server */
+	SQL_E_RESET,            /* name: RESET x, SET x TO DEFAULT, SET TIME ZONE LOCAL, RESET ROLE ... */
+	SQL_E_RESET_LOCAL,      /* name: SET LOCAL x TO DEFAULT */
+	SQL_E_RESET_ALL,        /* role, session_authorization and seed excepted (PostgreSQL's GUC_NO_RESET_ALL) */
+	SQL_E_SET_CONFIG,       /* name, column: SELECT set_config('name', ..., false); the new value stands in that column of its only row, as
+	                         * set_config() takes it (SET would quote a list once more). seed's can't be read back: it comes with this
+	                         * kind, be it local or not, and has to pin */
+	SQL_E_SAVEPOINT,        /* name */
+	SQL_E_RELEASE,          /* name: of several the last */
+	SQL_E_ROLLBACK_TO,      /* name: the same */
+	SQL_E_DISCARD_ALL,
+	SQL_E_DISCARD_SEQUENCES,
+	SQL_E_PREPARE,          /* name, sql: the whole statement; query: what stands behind AS */
+	SQL_E_EXECUTE,          /* name: also in EXPLAIN EXECUTE and CREATE TABLE ... AS EXECUTE */
+	SQL_E_DEALLOCATE,       /* name, "" = ALL */
+	SQL_E_LISTEN,           /* name: the channel */
+	SQL_E_UNLISTEN          /* name, "" = * */
+};
+/* Names are folded, unquoted and cut to 63 bytes as PostgreSQL does it; settings' names are lower case, and the new one of one renamed
+ * (time zone = timezone, NAMES = client_encoding, SCHEMA = search_path, XML OPTION = xmloption, role, session_authorization, sort_mem =
+ * work_mem; SESSION CHARACTERISTICS gives one effect for each default_transaction_* it names). What sets session_authorization gives a second
+ * effect that sets role to none, what resets it one that resets role, as the server does it (LOCAL like the first). */
+struct sql_effect {
+	enum sql_effect_kind kind;
+	const char *name, *sql;         /* live as long as the call; NULL where the kind doesn't name them. sql is one statement without its
+	                                 * semicolon, which does the same whatever the server's standard_conforming_strings; its bytes beyond
+	                                 * ASCII are in the client_encoding of the text */
+	struct span query;              /* of the caller's text, without the semicolon; as the caller's standard_conforming_strings reads it */
+	unsigned column;                /* from 0 */
+};
+typedef void sql_effect_fn(void *owner, const struct sql_effect *effect);
+/* Calls fn for each effect of one statement (one that sql_split() has cut, with or without its semicolon), in order. The text is part of
+ * one whose verdict has SQL_F_EFFECTS; of any other it may find none. */
+void sql_effects(struct span statement, sql_effect_fn *fn, void *owner);
 /* Hints: a comment at the very start of the text: "pgshunt: route=primary consistency=strong" between slash-star and star-slash.
  * Calls fn for each key=value in it. Unknown keys are passed too; the caller judges them. Returns how many. */
 typedef void sql_hint_fn(void *owner, struct span key, struct span value);

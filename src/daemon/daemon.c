@@ -38,7 +38,7 @@ struct daemon {
 	struct worker *workers[WORKERS_MAX];
 	size_t worker_count, idle_workers;
 	_Atomic int64_t client_count;
-	pool_total_t pool_totals[POOL_TOTALS];
+	struct pool_hub *pool_hub;
 	struct listen_set listening;
 	struct admin *admin;
 	struct timer *stats_timer;
@@ -58,10 +58,10 @@ struct daemon {
 
 void daemon_route_cancel(struct daemon *d, uint32_t pid, const uint8_t *key, size_t key_len)
 {
-	size_t worker = session_key_worker(pid);
-
-	if (worker < d->worker_count && d->workers[worker])
-		worker_send_cancel(d->workers[worker], pid, key, key_len);
+	/* Under session pooling the process id is that of a server: only the worker that knows the key can say. */
+	for (size_t i = 0; i < d->worker_count; i++)
+		if (d->workers[i])
+			worker_send_cancel(d->workers[i], pid, key, key_len);
 }
 
 void daemon_want_sample(struct daemon *d, size_t worker)
@@ -91,6 +91,15 @@ void daemon_worker_idle(struct daemon *d, size_t number)
 {
 	(void)number;
 	mailbox_send(d->mailbox, MAIL_WORKER_IDLE, NULL);
+}
+
+/* Workers are freed one after the other, after all threads have ended. */
+void daemon_send_pool(struct daemon *d, size_t worker, struct pool_mail *mail)
+{
+	if (d->workers[worker])
+		worker_send_pool(d->workers[worker], mail);
+	else
+		pool_mail_free(&mail);
 }
 
 void daemon_send_console(struct daemon *d, struct console_request *request)
@@ -398,12 +407,15 @@ static bool write_pidfile(const char *path, struct err *err)
 
 static void start_workers(struct daemon *d)
 {
+	d->pool_hub = pool_hub_new(d->worker_count);
 	for (size_t i = 0; i < d->worker_count; i++) {
-		struct worker_start start = { .daemon = d, .number = i, .workers = d->worker_count, .conf = d->conf, .topo = d->topo,
+		struct worker_start start = { .daemon = d, .number = i, .conf = d->conf, .topo = d->topo,
 			                      .users = d->users, .client_count = &d->client_count,
-			                      .pool_totals = d->pool_totals, .listening = &d->listening };
+			                      .pool_hub = d->pool_hub, .listening = &d->listening };
 		d->workers[i] = worker_new(&start);
 	}
+	for (size_t i = 0; i < d->worker_count; i++)
+		worker_run(d->workers[i]);
 }
 
 static void start_console(struct daemon *d)
@@ -481,6 +493,7 @@ static void tidy_up(struct daemon *d)
 			worker_wait(d->workers[i]);
 		for (size_t i = 0; i < d->worker_count; i++)
 			worker_free(&d->workers[i]);
+		pool_hub_free(&d->pool_hub);
 		d->worker_count = 0;            /* what their last letters say is for nobody */
 		monitor_end(d);
 		mailbox_free(&d->mailbox);

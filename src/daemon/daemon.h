@@ -10,19 +10,20 @@ struct daemon;
 struct listen_set;
 struct worker;
 
-/* A worker's thread is started by worker_start() and ends after worker_stop(); everything else goes by its mailbox. */
+/* A worker's thread is started by worker_run(); everything else goes by its mailbox. */
 struct worker_start {
 	struct daemon *daemon;
-	size_t number, workers;
+	size_t number;
 	struct conf *conf;                      /* references are taken */
 	const struct topo *topo;
 	struct auth_users *users;
 	_Atomic int64_t *client_count;
-	pool_total_t *pool_totals;              /* POOL_TOTALS of them */
+	struct pool_hub *pool_hub;
 	const struct listen_set *listening;     /* the daemon's */
 };
 
 struct worker *worker_new(const struct worker_start *start);
+void worker_run(struct worker *worker);        /* once all workers are there: they send each other mail */
 void worker_wait(struct worker *worker);       /* until its thread has ended: all of them, before any is freed */
 void worker_free(struct worker **worker);
 
@@ -31,6 +32,7 @@ void worker_send_topo(struct worker *worker, const struct topo *topo);          
 void worker_send_conf(struct worker *worker, struct conf *conf, struct auth_users *users);     /* the same */
 void worker_send_cancel(struct worker *worker, uint32_t pid, const uint8_t *key, size_t key_len);
 void worker_send_shutdown(struct worker *worker, bool now);
+void worker_send_pool(struct worker *worker, struct pool_mail *mail);
 /* A letter for each worker, one after the other; the last one sends it to the daemon. */
 struct letter {
 	admin_visit_fn *visit;
@@ -47,6 +49,7 @@ void daemon_route_cancel(struct daemon *daemon, uint32_t pid, const uint8_t *key
 void daemon_want_sample(struct daemon *daemon, size_t worker);
 void daemon_node_trouble(struct daemon *daemon, const char *node);      /* NULL = any */
 void daemon_pass_letter(struct daemon *daemon, size_t from, struct letter *letter);
+void daemon_send_pool(struct daemon *daemon, size_t worker, struct pool_mail *mail);
 void daemon_worker_idle(struct daemon *daemon, size_t number);         /* no client left after a shutdown was asked for */
 
 struct console_request {

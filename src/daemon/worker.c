@@ -8,7 +8,7 @@
 /* libpg_query recurses: see sql.h. */
 #define WORKER_STACK_BYTES (16u << 20)
 
-enum mail_kind { MAIL_TOPO, MAIL_CONF, MAIL_CANCEL, MAIL_SHUTDOWN, MAIL_LETTER, MAIL_CONSOLE };
+enum mail_kind { MAIL_TOPO, MAIL_CONF, MAIL_CANCEL, MAIL_SHUTDOWN, MAIL_LETTER, MAIL_CONSOLE, MAIL_POOL };
 
 struct new_conf {
 	struct conf *conf;
@@ -74,6 +74,11 @@ void console_request_free(struct console_request *request)
 	mem_free(request);
 }
 
+static void send_pool(void *owner, size_t worker, struct pool_mail *mail)
+{
+	daemon_send_pool(((struct worker *)owner)->daemon, worker, mail);
+}
+
 static void accepted(void *owner, int fd)
 {
 	struct worker *w = owner;
@@ -102,6 +107,13 @@ static struct sql_options sql_options_of(const struct conf *conf)
 		                     .parse_max_bytes = (size_t)conf->opt.parse_max_bytes, .nesting_max = 10000 };
 }
 
+/* One worker is enough: the others' clients get what it has. */
+static void keep_pools(struct worker *w)
+{
+	if (w->number == 0)
+		pools_keep_forced(w->env.pools, w->env.users);
+}
+
 static void take_conf(struct worker *w, struct new_conf *mail)
 {
 	struct sql_options sql = sql_options_of(mail->conf);
@@ -112,6 +124,7 @@ static void take_conf(struct worker *w, struct new_conf *mail)
 	w->env.users = mail->users;
 	sql_cache_configure(w->env.sql, &sql);
 	pools_set_conf(w->env.pools, w->env.conf);
+	keep_pools(w);
 	mem_free(mail);
 }
 
@@ -174,6 +187,9 @@ static void take_mail(void *owner, int kind, void *content)
 	case MAIL_CONSOLE:
 		console_answer_deliver(content);
 		break;
+	case MAIL_POOL:
+		pools_take_mail(w->env.pools, content);
+		break;
 	}
 }
 
@@ -216,6 +232,11 @@ void worker_send_letter(struct worker *worker, struct letter *letter)
 void worker_send_console(struct worker *worker, struct console_answer *answer)
 {
 	mailbox_send(worker->mailbox, MAIL_CONSOLE, answer);
+}
+
+void worker_send_pool(struct worker *worker, struct pool_mail *mail)
+{
+	mailbox_send(worker->mailbox, MAIL_POOL, mail);
 }
 
 /* ---- life ---- */
@@ -261,7 +282,6 @@ struct worker *worker_new(const struct worker_start *start)
 	struct session_env *env = &w->env;
 	struct pool_env pool_env;
 	struct sql_options sql = sql_options_of(start->conf);
-	char name[16];
 
 	w->daemon = start->daemon;
 	w->number = start->number;
@@ -273,17 +293,24 @@ struct worker *worker_new(const struct worker_start *start)
 		                     .sql = sql_cache_new(&sql), .stats = &w->stats, .node_stats = w->node_stats,
 		                     .client_count = start->client_count, .owner = w, .want_sample = want_sample,
 		                     .node_trouble = node_trouble, .cancel = route_cancel, .console_run = console_run };
-	pool_env = (struct pool_env){ .loop = w->loop, .io = w->io, .stats = &w->stats, .node_stats = w->node_stats, .worker = start->number,
-		                      .workers = start->workers,
-		                      .totals = start->workers > 1 ? start->pool_totals : NULL, .node_trouble = node_trouble, .owner = w };
 	session_env_init(env);
+	pool_env = (struct pool_env){ .loop = w->loop, .io = w->io, .stats = &w->stats, .node_stats = w->node_stats, .settings = env->settings,
+		                      .worker = start->number, .hub = start->pool_hub, .node_trouble = node_trouble, .send = send_pool,
+		                      .owner = w };
 	env->pools = pools_new(&pool_env, env->conf, env->topo);
+	keep_pools(w);
 	start_listening(w, start->listening);
 	w->tick = timer_new(w->loop, tick, w);
 	timer_set(w->tick, USEC_PER_SEC);
+	return w;
+}
+
+void worker_run(struct worker *w)
+{
+	char name[16];
+
 	snprintf(name, sizeof(name), "worker-%zu", w->number);
 	w->thread = thread_start(name, WORKER_STACK_BYTES, run, w);
-	return w;
 }
 
 void worker_wait(struct worker *worker)

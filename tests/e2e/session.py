@@ -250,8 +250,12 @@ def startup_parameters(bed):
             row = other.execute(on_node(node, read)).fetchone()
             check.equal(f'and not another client\'s on {node}', (row[0], row[1], row[2], row[3] or ''), ('other', '"$user", public', '0', ''))
         check.equal('SHOW', (value(c, 'SHOW application_name'), value(c, 'SHOW search_path')), ('the app', 'elsewhere,public'))
-        # RESET of a start-up parameter leads to the server's default for now: it comes with the replay of settings.
-        check.skip('RESET leads back to start-up parameters: replay of settings is not built yet')
+        for reset in ('RESET statement_timeout', 'RESET ALL', 'SET statement_timeout TO DEFAULT', 'DISCARD ALL'):
+            c.execute('SET statement_timeout = 1000')
+            c.execute("SET app.tenant = 'other'")
+            c.execute(reset)
+            c.execute('RESET app.tenant')
+            check.equal(f'{reset} leads back to the start-up parameters', c.execute(read).fetchone(), wanted)
         c.execute('BEGIN')
         check.equal('in a transaction', c.execute(read).fetchone(), wanted)
         c.execute('COMMIT')
@@ -500,7 +504,7 @@ def cancel_hits_nobody_else(bed):
 def cancel_while_waiting(bed):
     """The servers of a worker are all taken: who waits for one can be canceled."""
     holders = []
-    for _ in range(2):          # default_pool_size=4: two of each worker
+    for _ in range(4):          # default_pool_size=4
         holder = bed.on_worker(0)
         holder.execute('BEGIN')
         holder.execute('INSERT INTO multi VALUES (500)')

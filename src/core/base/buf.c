@@ -3,45 +3,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-void buf_reserve(struct buf *buf, size_t more)
+void buf_grow(struct buf *buf, size_t more)
 {
 	size_t want = buf->len + more, cap = buf->cap ? buf->cap : 64;
 
 	ENSURE(want >= buf->len);       /* no wrap-around */
-	if (want <= buf->cap)
-		return;
 	while (cap < want)
 		cap *= 2;
 	buf->data = mem_realloc(buf->data, cap);
 	buf->cap = cap;
-}
-
-void buf_add(struct buf *buf, const void *data, size_t len)
-{
-	if (len == 0)
-		return;
-	buf_reserve(buf, len);
-	memcpy(buf->data + buf->len, data, len);
-	buf->len += len;
-}
-
-void buf_add_u8(struct buf *buf, uint8_t value)
-{
-	buf_add(buf, &value, 1);
-}
-
-void buf_add_u16(struct buf *buf, uint16_t value)
-{
-	uint16_t net = __builtin_bswap16(value);
-
-	buf_add(buf, &net, sizeof(net));
-}
-
-void buf_add_u32(struct buf *buf, uint32_t value)
-{
-	uint32_t net = __builtin_bswap32(value);
-
-	buf_add(buf, &net, sizeof(net));
 }
 
 void buf_add_u64(struct buf *buf, uint64_t value)
@@ -99,39 +69,6 @@ void buf_free(struct buf *buf)
 }
 
 /* ---- cursor ---- */
-
-const uint8_t *cursor_bytes(struct cursor *c, size_t len)
-{
-	const uint8_t *at = c->at;
-
-	if (c->short_read || cursor_left(c) < len) {
-		c->short_read = true;
-		return NULL;
-	}
-	c->at += len;
-	return at;
-}
-
-uint8_t cursor_u8(struct cursor *c)
-{
-	const uint8_t *at = cursor_bytes(c, 1);
-
-	return at ? *at : 0;
-}
-
-uint16_t cursor_u16(struct cursor *c)
-{
-	const uint8_t *at = cursor_bytes(c, 2);
-
-	return at ? (uint16_t)(at[0] << 8 | at[1]) : 0;
-}
-
-uint32_t cursor_u32(struct cursor *c)
-{
-	const uint8_t *at = cursor_bytes(c, 4);
-
-	return at ? (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3] : 0;
-}
 
 uint64_t cursor_u64(struct cursor *c)
 {

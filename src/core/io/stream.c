@@ -1,41 +1,11 @@
-#include "pgshunt/io.h"
+#include "private.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <stdio.h>
 #include <sys/uio.h>
-#include <unistd.h>
 
-/* A client's usual message fits the small block; a server's results come in 8 kB pieces, several of them at once. */
-#define SMALL_BLOCK_BYTES 4096u
-#define LARGE_BLOCK_BYTES 32768u
-#define KEEP_SMALL_BLOCKS 256
-#define KEEP_LARGE_BLOCKS 32
-
-struct io {
-	struct loop *loop;
-	struct mem_pool *small, *large;
-};
-
-struct stream {
-	struct io *io;
-	int fd;
-	struct watch *watch;
-	stream_fn *fn;
-	void *owner;
-	/* window: block[from, to) */
-	uint8_t *block;
-	size_t block_cap, from, to;
-	size_t window_max;
-	struct buf out;                 /* not yet taken by the socket: out.data[out_from, out.len) */
-	size_t out_from;
-	struct timer *connect_timer;
-	uint64_t bytes_in, bytes_out;
-	int error;                      /* errno of what broke it */
-	bool is_connecting, is_paused, at_eof, is_broken, is_freed, wants_drained, end_told, end_scheduled, prefers_large;
-};
+/* Copying so much behind what is queued costs less than a call with two parts. */
+#define COPIED_MAX_BYTES 2048u
+#define SPARE_MAX_BYTES 8192u
 
 struct io *io_new(struct loop *loop)
 {
@@ -53,6 +23,7 @@ void io_free(struct io **io)
 		return;
 	mem_pool_free(&(*io)->small);
 	mem_pool_free(&(*io)->large);
+	buf_free(&(*io)->spare);
 	mem_free(*io);
 	*io = NULL;
 }
@@ -105,7 +76,9 @@ static bool window_make_room(struct stream *s)
 	size_t len = s->to - s->from, cap;
 
 	if (!s->block) {
-		window_replace(s, s->prefers_large ? LARGE_BLOCK_BYTES : SMALL_BLOCK_BYTES);
+		s->block_cap = s->prefers_large ? LARGE_BLOCK_BYTES : SMALL_BLOCK_BYTES;
+		s->block = mem_pool_take(s->prefers_large ? s->io->large : s->io->small);
+		s->from = s->to = 0;
 		return true;
 	}
 	if (s->to < s->block_cap)
@@ -125,15 +98,20 @@ static bool window_make_room(struct stream *s)
 
 /* ---- events ---- */
 
-static void stream_update_watch(struct stream *s)
+static inline void stream_update_watch(struct stream *s)
 {
 	unsigned events = 0;
 
-	if (s->is_connecting || stream_unsent(s) > 0)
+	if (s->out.len > s->out_from || s->stops & STOP_CONNECTING)
 		events |= WATCH_WRITE;
-	if (!s->is_connecting && !s->at_eof && !s->is_broken && !s->is_paused && s->to - s->from < s->window_max)
+	if (!s->stops && s->to - s->from < s->window_max)
 		events |= WATCH_READ;
-	watch_set(s->watch, s->is_broken ? 0 : events);
+	if (s->stops & STOP_BROKEN)
+		events = 0;
+	if (events == s->watched)
+		return;
+	s->watched = (uint8_t)events;
+	watch_set(s->watch, events);
 }
 
 static void stream_release(void *object)
@@ -148,7 +126,7 @@ static void stream_tell_end(struct stream *s)
 		return;
 	s->end_told = true;
 	stream_update_watch(s);
-	s->fn(s->owner, s->is_broken ? STREAM_FAILED : STREAM_EOF);
+	s->fn(s->owner, s->stops & STOP_BROKEN ? STREAM_FAILED : STREAM_EOF);
 }
 
 static void stream_tell_end_later(void *object)
@@ -165,49 +143,74 @@ static void stream_tell_end_later(void *object)
 /* Called from within an owner's call: the news must wait until the owner has returned. */
 static void stream_break_later(struct stream *s, int error)
 {
-	if (s->is_broken)
+	if (s->stops & STOP_BROKEN)
 		return;
-	s->is_broken = true;
+	s->stops |= STOP_BROKEN;
 	s->error = error;
 	s->out.len = s->out_from = 0;
 	s->wants_drained = false;
-	watch_set(s->watch, 0);
+	stream_update_watch(s);
 	s->end_scheduled = true;
 	loop_later(s->io->loop, stream_tell_end_later, s);
+}
+
+static void stream_read_failed(struct stream *s, int error)
+{
+	if (error == EAGAIN || error == EINTR)
+		return;
+	if (s->from == s->to) {
+		block_give(s->io, s->block, s->block_cap);
+		s->block = NULL;
+	}
+	s->stops |= error ? STOP_EOF | STOP_BROKEN : STOP_EOF;
+	s->error = error;
+	stream_tell_end(s);
 }
 
 static void stream_read(struct stream *s)
 {
 	ssize_t got;
 
-	if (!window_make_room(s)) {
-		stream_update_watch(s);
+	if (!window_make_room(s))
+		return;
+	got = socket_recv(s->fd, s->block + s->to, s->block_cap - s->to);
+	if (got <= 0) {
+		stream_read_failed(s, got == -1 ? errno : 0);
 		return;
 	}
-	got = recv(s->fd, s->block + s->to, s->block_cap - s->to, 0);
-	if (got > 0) {
-		s->to += (size_t)got;
-		s->bytes_in += (uint64_t)got;
-		s->fn(s->owner, STREAM_READABLE);
+	s->to += (size_t)got;
+	s->bytes_in += (uint64_t)got;
+	s->fn(s->owner, STREAM_READABLE);
+}
+
+/* ---- what waits to be sent ---- */
+
+static struct buf *out_of(struct stream *s)
+{
+	if (!s->out.data) {
+		s->out = s->io->spare;
+		s->io->spare = (struct buf){ NULL, 0, 0 };
+	}
+	return &s->out;
+}
+
+/* All of it has been taken by the socket. */
+static void out_done(struct stream *s)
+{
+	s->out_from = s->out.len = 0;
+	if (!s->out.data)
 		return;
+	if (s->io->spare.data || s->out.cap > SPARE_MAX_BYTES) {
+		buf_free(&s->out);
+	} else {
+		s->io->spare = s->out;
+		s->out = (struct buf){ NULL, 0, 0 };
 	}
-	if (got == -1 && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (s->from == s->to) {
-		block_give(s->io, s->block, s->block_cap);
-		s->block = NULL;
-	}
-	s->at_eof = true;
-	if (got == -1) {
-		s->is_broken = true;
-		s->error = errno;
-	}
-	stream_tell_end(s);
 }
 
 static void stream_write_out(struct stream *s)
 {
-	ssize_t sent = send(s->fd, s->out.data + s->out_from, s->out.len - s->out_from, MSG_NOSIGNAL);
+	ssize_t sent = socket_send(s->fd, s->out.data + s->out_from, s->out.len - s->out_from);
 
 	if (sent == -1) {
 		if (errno != EAGAIN && errno != EINTR)
@@ -217,8 +220,10 @@ static void stream_write_out(struct stream *s)
 	s->bytes_out += (uint64_t)sent;
 	s->out_from += (size_t)sent;
 	if (s->out_from == s->out.len)
-		buf_free(&s->out), s->out_from = 0;
+		out_done(s);
 }
+
+/* ---- what the loop says ---- */
 
 static void stream_finish_connect(struct stream *s)
 {
@@ -228,9 +233,9 @@ static void stream_finish_connect(struct stream *s)
 	if (getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &error, &len) == -1)
 		error = errno;
 	timer_free(&s->connect_timer);
-	s->is_connecting = false;
+	s->stops &= (uint8_t)~STOP_CONNECTING;
 	if (error) {
-		s->is_broken = s->at_eof = true;
+		s->stops |= STOP_BROKEN | STOP_EOF;
 		s->error = error;
 		stream_tell_end(s);
 		return;
@@ -243,9 +248,19 @@ static void stream_connect_timed_out(void *owner)
 {
 	struct stream *s = owner;
 
-	s->is_broken = s->at_eof = true;
+	s->stops |= STOP_BROKEN | STOP_EOF;
 	s->error = ETIMEDOUT;
 	stream_tell_end(s);
+}
+
+static void stream_writable(struct stream *s)
+{
+	stream_write_out(s);
+	if (stream_unsent(s) == 0 && !(s->stops & STOP_BROKEN) && s->wants_drained) {
+		s->wants_drained = false;
+		stream_update_watch(s);
+		s->fn(s->owner, STREAM_DRAINED);
+	}
 }
 
 /* The stream may be freed by its owner in any of these calls: the struct outlives the callback (see stream_free). */
@@ -253,44 +268,19 @@ static void stream_fired(void *owner, unsigned events)
 {
 	struct stream *s = owner;
 
-	if (s->is_connecting) {
+	if (s->stops & STOP_CONNECTING) {
 		stream_finish_connect(s);
 		return;
 	}
-	if ((events & WATCH_WRITE) && stream_unsent(s) > 0) {
-		stream_write_out(s);
-		if (stream_unsent(s) == 0 && !s->is_broken && s->wants_drained) {
-			s->wants_drained = false;
-			stream_update_watch(s);
-			s->fn(s->owner, STREAM_DRAINED);
-		}
-	}
-	if (!s->is_freed && !s->is_broken && (events & WATCH_READ) && !s->is_paused && !s->at_eof)
+	if ((events & WATCH_WRITE) && stream_unsent(s) > 0)
+		stream_writable(s);
+	if ((events & WATCH_READ) && !s->stops && !s->is_freed)
 		stream_read(s);
 	if (!s->is_freed)
 		stream_update_watch(s);
 }
 
 /* ---- life ---- */
-
-static void set_tcp_options(int fd, const struct io_tcp *tcp)
-{
-	int on = 1;
-
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	if (!tcp)
-		return;
-	if (tcp->keepalive)
-		setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-	if (tcp->keepidle_s)
-		setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &tcp->keepidle_s, sizeof(int));
-	if (tcp->keepintvl_s)
-		setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &tcp->keepintvl_s, sizeof(int));
-	if (tcp->keepcnt)
-		setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &tcp->keepcnt, sizeof(int));
-	if (tcp->user_timeout_ms)
-		setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &tcp->user_timeout_ms, sizeof(int));
-}
 
 static struct stream *stream_make(struct io *io, int fd, stream_fn *fn, void *owner, bool prefers_large)
 {
@@ -310,7 +300,7 @@ struct stream *stream_of_fd(struct io *io, int fd, const struct io_tcp *tcp, str
 {
 	struct stream *s = stream_make(io, fd, fn, owner, false);
 
-	set_tcp_options(fd, tcp);
+	socket_set_tcp(fd, tcp);
 	stream_update_watch(s);
 	return s;
 }
@@ -326,10 +316,10 @@ struct stream *stream_connect(struct io *io, const struct sockaddr *addr, sockle
 		return s;
 	}
 	if (addr->sa_family != AF_UNIX)
-		set_tcp_options(fd, tcp);
-	s->is_connecting = true;
+		socket_set_tcp(fd, tcp);
+	s->stops = STOP_CONNECTING;
 	if (connect(fd, addr, len) == -1 && errno != EINPROGRESS) {
-		s->is_connecting = false;
+		s->stops = 0;
 		stream_break_later(s, errno);
 		return s;
 	}
@@ -356,8 +346,33 @@ void stream_free(struct stream **stream)
 	s->block = NULL;
 	s->from = s->to = 0;
 	buf_free(&s->out);
-	if (!s->end_scheduled)          /* else stream_tell_end_later() frees the struct */
+	if (!s->io)                     /* detached: nobody is inside one of its callbacks */
+		mem_free(s);
+	else if (!s->end_scheduled)     /* else stream_tell_end_later() frees the struct */
 		loop_bury(s->io->loop, stream_release, s);
+}
+
+bool stream_is_quiet(const struct stream *s)
+{
+	return (s->stops & ~STOP_PAUSED) == 0 && !s->end_scheduled && !s->block && stream_unsent(s) == 0;
+}
+
+void stream_detach(struct stream *s)
+{
+	ENSURE(stream_is_quiet(s));
+	watch_free(&s->watch);
+	s->watched = 0;
+	buf_free(&s->out);
+	s->io = NULL;
+}
+
+void stream_attach(struct stream *s, struct io *io, stream_fn *fn, void *owner)
+{
+	s->io = io;
+	s->fn = fn;
+	s->owner = owner;
+	s->watch = watch_new(io->loop, s->fd, stream_fired, s);
+	stream_update_watch(s);
 }
 
 void stream_end(struct stream *stream)
@@ -365,7 +380,7 @@ void stream_end(struct stream *stream)
 	uint8_t dropped[4096];
 	int rounds = 16;
 
-	if (stream->is_broken || stream->is_connecting)
+	if (stream->stops & (STOP_BROKEN | STOP_CONNECTING))
 		return;
 	shutdown(stream->fd, SHUT_WR);
 	while (rounds-- > 0 && recv(stream->fd, dropped, sizeof(dropped), 0) > 0)
@@ -399,96 +414,107 @@ void stream_consume(struct stream *s, size_t len)
 		s->block = NULL;
 		s->from = s->to = 0;
 	}
-	if (len && !s->is_broken)
-		stream_update_watch(s);
+	stream_update_watch(s);
 }
 
 void stream_set_window(struct stream *stream, size_t max_bytes)
 {
 	stream->window_max = MAX(max_bytes, stream->prefers_large ? LARGE_BLOCK_BYTES : SMALL_BLOCK_BYTES);
-	if (!stream->is_broken)
-		stream_update_watch(stream);
+	stream_update_watch(stream);
 }
 
 void stream_pause(struct stream *stream)
 {
-	stream->is_paused = true;
-	if (!stream->is_broken)
-		stream_update_watch(stream);
+	stream->stops |= STOP_PAUSED;
+	stream_update_watch(stream);
 }
 
 void stream_resume(struct stream *stream)
 {
-	stream->is_paused = false;
-	if (!stream->is_broken)
-		stream_update_watch(stream);
+	if (!(stream->stops & STOP_PAUSED))
+		return;
+	stream->stops &= (uint8_t)~STOP_PAUSED;
+	stream_update_watch(stream);
 }
 
 bool stream_at_eof(const struct stream *stream)
 {
-	return stream->at_eof || stream->is_broken;
+	return (stream->stops & (STOP_EOF | STOP_BROKEN)) != 0;
 }
 
 /* ---- sending ---- */
 
 struct buf *stream_queued(struct stream *stream)
 {
-	return &stream->out;
+	return out_of(stream);
 }
 
 void stream_queue(struct stream *stream, const void *data, size_t len)
 {
-	buf_add(&stream->out, data, len);
+	buf_add(out_of(stream), data, len);
 }
 
-/* Keeps what the socket did not take: sent bytes of [queued, data] are gone, the rest becomes the queue. */
+/* What the socket did not take becomes the queue: of [queued, data] the first sent bytes are gone. */
 static void stream_keep_rest(struct stream *s, size_t sent, const uint8_t *data, size_t len)
 {
 	size_t queued = s->out.len - s->out_from;
 
-	s->bytes_out += sent;
 	if (sent >= queued) {
 		size_t of_data = sent - queued;
-		s->out.len = s->out_from = 0;
-		buf_add(&s->out, data + of_data, len - of_data);
-		if (s->out.len == 0)
-			buf_free(&s->out);
+		out_done(s);
+		stream_queue(s, data + of_data, len - of_data);
 	} else {
 		s->out_from += sent;
 		buf_add(&s->out, data, len);
 	}
-	if (stream_unsent(s) > 0)
-		s->wants_drained = true;
+	s->wants_drained = true;
+	stream_update_watch(s);
+}
+
+static ssize_t send_both(struct stream *s, size_t queued, const void *data, size_t len)
+{
+	struct iovec parts[2] = { { s->out.data + s->out_from, queued }, { (void *)(uintptr_t)data, len } };
+	struct msghdr msg = { .msg_iov = parts, .msg_iovlen = 2 };
+
+	return sendmsg(s->fd, &msg, MSG_NOSIGNAL);
 }
 
 void stream_send(struct stream *s, const void *data, size_t len)
 {
 	size_t queued = s->out.len - s->out_from;
-	struct iovec parts[2] = { { s->out.data ? s->out.data + s->out_from : NULL, queued }, { (void *)(uintptr_t)data, len } };
-	struct msghdr msg = { .msg_iov = queued ? parts : parts + 1, .msg_iovlen = queued && len ? 2 : 1 };
 	ssize_t sent;
 
-	if (s->is_broken || queued + len == 0) {
+	if (s->stops & STOP_BROKEN || queued + len == 0) {
 		s->out.len = s->out_from = 0;
 		return;
 	}
-	if (s->is_connecting || s->wants_drained) {     /* the socket was full a moment ago: wait for the loop's word */
-		buf_add(&s->out, data, len);
+	if (s->stops & STOP_CONNECTING || s->wants_drained) {   /* the socket was full a moment ago: wait for the loop's word */
+		stream_queue(s, data, len);
 		s->wants_drained = true;
 		stream_update_watch(s);
 		return;
 	}
+	if (queued && len && len <= COPIED_MAX_BYTES) {
+		buf_add(&s->out, data, len);
+		queued += len;
+		len = 0;
+	}
 	if (!queued)
-		sent = send(s->fd, data, len, MSG_NOSIGNAL);
+		sent = socket_send(s->fd, data, len);
+	else if (!len)
+		sent = socket_send(s->fd, s->out.data + s->out_from, queued);
 	else
-		sent = sendmsg(s->fd, &msg, MSG_NOSIGNAL);
+		sent = send_both(s, queued, data, len);
 	if (sent == -1 && errno != EAGAIN && errno != EINTR) {
 		stream_break_later(s, errno);
 		return;
 	}
-	stream_keep_rest(s, sent == -1 ? 0 : (size_t)sent, data, len);
-	if (s->wants_drained)
-		stream_update_watch(s);
+	sent = MAX(sent, 0);
+	s->bytes_out += (uint64_t)sent;
+	if ((size_t)sent == queued + len)
+		out_done(s);
+	else
+		stream_keep_rest(s, (size_t)sent, data, len);
 }
 
 void stream_flush(struct stream *stream)
@@ -504,56 +530,5 @@ size_t stream_unsent(const struct stream *stream)
 
 bool stream_is_broken(const struct stream *stream)
 {
-	return stream->is_broken;
-}
-
-/* ---- about the peer ---- */
-
-const char *stream_error(const struct stream *stream)
-{
-	return stream->error ? strerror(stream->error) : "connection closed by the other side";
-}
-
-static void address_text(const struct sockaddr_storage *addr, char *host, size_t len, int *port)
-{
-	*port = 0;
-	if (addr->ss_family == AF_INET) {
-		const struct sockaddr_in *in = (const struct sockaddr_in *)addr;
-		inet_ntop(AF_INET, &in->sin_addr, host, (socklen_t)len);
-		*port = ntohs(in->sin_port);
-	} else if (addr->ss_family == AF_INET6) {
-		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)addr;
-		inet_ntop(AF_INET6, &in6->sin6_addr, host, (socklen_t)len);
-		*port = ntohs(in6->sin6_port);
-	} else {
-		snprintf(host, len, "unix");
-	}
-}
-
-void stream_peer(const struct stream *stream, char *host, size_t len, int *port)
-{
-	struct sockaddr_storage addr = { 0 };
-	socklen_t addr_len = sizeof(addr);
-
-	getpeername(stream->fd, (struct sockaddr *)&addr, &addr_len);
-	address_text(&addr, host, len, port);
-}
-
-void stream_local(const struct stream *stream, char *host, size_t len, int *port)
-{
-	struct sockaddr_storage addr = { 0 };
-	socklen_t addr_len = sizeof(addr);
-
-	getsockname(stream->fd, (struct sockaddr *)&addr, &addr_len);
-	address_text(&addr, host, len, port);
-}
-
-uint64_t stream_bytes_in(const struct stream *stream)
-{
-	return stream->bytes_in;
-}
-
-uint64_t stream_bytes_out(const struct stream *stream)
-{
-	return stream->bytes_out;
+	return (stream->stops & STOP_BROKEN) != 0;
 }

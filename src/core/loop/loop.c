@@ -39,7 +39,9 @@ void loop_free(struct loop **loop)
 
 void loop_run(struct loop *loop)
 {
+	loop->now_us = 0;
 	event_base_loop(loop->base, EVLOOP_NO_EXIT_ON_EMPTY);
+	loop->now_us = 0;
 }
 
 void loop_stop(struct loop *loop)
@@ -56,6 +58,13 @@ void loop_flush(struct loop *loop)
 void *loop_event_base(struct loop *loop)
 {
 	return loop->base;
+}
+
+usec_t loop_now_us(struct loop *loop)
+{
+	if (!loop->now_us)
+		loop->now_us = time_mono_us();
+	return loop->now_us;
 }
 
 /* ---- later ---- */
@@ -78,6 +87,7 @@ void loop_run_later(int fd, short events, void *owner)
 	(void)fd;
 	(void)events;
 	loop->later = (struct buf){ NULL, 0, 0 };
+	loop->now_us = 0;
 	for (size_t at = 0; at < now.len; at += sizeof(struct loop_call)) {
 		struct loop_call call;
 		memcpy(&call, now.data + at, sizeof(call));
@@ -107,6 +117,7 @@ static void watch_fired(int fd, short what, void *owner)
 	struct watch *watch = owner;
 
 	(void)fd;
+	watch->loop->now_us = 0;
 	watch->fn(watch->owner, ((what & EV_READ) ? WATCH_READ : 0u) | ((what & EV_WRITE) ? WATCH_WRITE : 0u));
 }
 
@@ -123,10 +134,11 @@ struct watch *watch_new(struct loop *loop, int fd, watch_fn *fn, void *owner)
 
 void watch_set(struct watch *watch, unsigned events)
 {
-	short what = (short)(((events & WATCH_READ) ? EV_READ : 0) | ((events & WATCH_WRITE) ? EV_WRITE : 0) | EV_PERSIST);
+	short what = EV_PERSIST;
 
 	if (events == watch->events)
 		return;
+	what |= (short)((events & WATCH_READ ? EV_READ : 0) | (events & WATCH_WRITE ? EV_WRITE : 0) | (events & WATCH_EDGE ? EV_ET : 0));
 	if (watch->events)
 		event_del(&watch->event);
 	watch->events = events;
@@ -149,6 +161,7 @@ void watch_free(struct watch **watch)
 
 struct timer {
 	struct event event;
+	struct loop *loop;
 	timer_fn *fn;
 	void *owner;
 };
@@ -159,6 +172,7 @@ static void timer_fired(int fd, short what, void *owner)
 
 	(void)fd;
 	(void)what;
+	timer->loop->now_us = 0;
 	timer->fn(timer->owner);
 }
 
@@ -166,6 +180,7 @@ struct timer *timer_new(struct loop *loop, timer_fn *fn, void *owner)
 {
 	struct timer *timer = mem_alloc(sizeof(*timer));
 
+	timer->loop = loop;
 	timer->fn = fn;
 	timer->owner = owner;
 	event_assign(&timer->event, loop->base, -1, 0, timer_fired, timer);

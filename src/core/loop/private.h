@@ -14,6 +14,7 @@ struct loop {
 	struct event later_event;
 	struct buf later;               /* struct loop_call after struct loop_call */
 	struct evdns_base *dns;         /* made by the first look-up of a name */
+	usec_t now_us;                  /* see loop_now_us(); 0 = not asked for in this callback */
 };
 
 void loop_run_later(int fd, short events, void *owner);

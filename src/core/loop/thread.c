@@ -15,7 +15,7 @@ struct mail {
 struct mailbox {
 	pthread_mutex_t lock;           /* guards waiting */
 	struct buf waiting;             /* struct mail after struct mail */
-	int fd;                         /* eventfd: readable when waiting went from empty to not empty */
+	int fd;                         /* eventfd, written when waiting goes from empty to not empty; never read: each write is an edge */
 	struct watch *watch;
 	mail_fn *fn;
 	void *owner;
@@ -39,13 +39,8 @@ static void mailbox_deliver(struct mailbox *mailbox)
 
 static void mailbox_readable(void *owner, unsigned events)
 {
-	struct mailbox *mailbox = owner;
-	uint64_t count;
-
 	(void)events;
-	if (read(mailbox->fd, &count, sizeof(count)) == -1 && errno != EAGAIN)
-		log_error("reading a mailbox's eventfd failed: errno %d", errno);
-	mailbox_deliver(mailbox);
+	mailbox_deliver(owner);
 }
 
 struct mailbox *mailbox_new(struct loop *loop, mail_fn *fn, void *owner)
@@ -58,7 +53,7 @@ struct mailbox *mailbox_new(struct loop *loop, mail_fn *fn, void *owner)
 	mailbox->fn = fn;
 	mailbox->owner = owner;
 	mailbox->watch = watch_new(loop, mailbox->fd, mailbox_readable, mailbox);
-	watch_set(mailbox->watch, WATCH_READ);
+	watch_set(mailbox->watch, WATCH_READ | WATCH_EDGE);
 	return mailbox;
 }
 
@@ -85,8 +80,7 @@ void mailbox_send(struct mailbox *mailbox, int kind, void *content)
 	was_empty = mailbox->waiting.len == 0;
 	buf_add(&mailbox->waiting, &mail, sizeof(mail));
 	pthread_mutex_unlock(&mailbox->lock);
-	/* EAGAIN would mean a counter at its end: then the reader is awake anyway. */
-	if (was_empty && write(mailbox->fd, &one, sizeof(one)) == -1 && errno != EAGAIN)
+	if (was_empty && write(mailbox->fd, &one, sizeof(one)) == -1)
 		log_error("waking a mailbox failed: errno %d", errno);
 }
 

@@ -17,10 +17,10 @@ const struct option conf_database_keys[] = {
 	ROW_KEY(database_draft, row.password, STR, "password", 0, 0, SECRET, "See user.")
 	ROW_KEY(database_draft, row.connect_query, STR, "connect_query", 0, 0, NOT_YET, "Run on each new server connection.")
 	ROW_KEY(database_draft, row.pool_size, INT, "pool_size", 1, 100000, 0, "Server connections a user and node.")
-	ROW_KEY(database_draft, row.min_pool_size, INT, "min_pool_size", 0, 100000, NOT_YET, "As in [pgshunt].")
-	ROW_KEY(database_draft, row.reserve_pool_size, INT, "reserve_pool_size", 0, 100000, NOT_YET,
+	ROW_KEY(database_draft, row.min_pool_size, INT, "min_pool_size", 0, 100000, 0, "As in [pgshunt].")
+	ROW_KEY(database_draft, row.reserve_pool_size, INT, "reserve_pool_size", 0, 100000, 0,
 		"As in [pgshunt]; also spelled reserve_pool.")
-	ROW_KEY(database_draft, row.max_db_connections, INT, "max_db_connections", 0, 100000, NOT_YET, "As in [pgshunt].")
+	ROW_KEY(database_draft, row.max_db_connections, INT, "max_db_connections", 0, 100000, 0, "As in [pgshunt].")
 	ROW_KEY(database_draft, unused_number, INT, "max_db_client_connections", 0, 1000000, NOT_YET, "As in [pgshunt].")
 	ROW_KEY(database_draft, row.server_lifetime, TIME, "server_lifetime", 0, TIME_MAX, 0, "As in [pgshunt].")
 	ROW_KEY(database_draft, unused_text, STR, "auth_user", 0, 0, NOT_YET, "As in [pgshunt].")
@@ -89,8 +89,8 @@ struct user_draft {
 
 const struct option conf_user_keys[] = {
 	ROW_KEY(user_draft, row.pool_size, INT, "pool_size", 1, 100000, 0, "Server connections a database and node.")
-	ROW_KEY(user_draft, row.reserve_pool_size, INT, "reserve_pool_size", 0, 100000, NOT_YET, "As in [pgshunt].")
-	ROW_KEY(user_draft, row.max_user_connections, INT, "max_user_connections", 0, 100000, NOT_YET, "As in [pgshunt].")
+	ROW_KEY(user_draft, row.reserve_pool_size, INT, "reserve_pool_size", 0, 100000, 0, "As in [pgshunt].")
+	ROW_KEY(user_draft, row.max_user_connections, INT, "max_user_connections", 0, 100000, 0, "As in [pgshunt].")
 	ROW_KEY(user_draft, unused_number, INT, "max_user_client_connections", 0, 1000000, NOT_YET, "As in [pgshunt].")
 	ROW_KEYS_END
 };

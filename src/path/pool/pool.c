@@ -1,78 +1,22 @@
-/* Lending: idle servers, who waits, when to open another, when to close one. */
+/* Lending: idle servers, who waits, when to open another, what becomes of one that comes back. */
 #include <stdio.h>
 
 #include "private.h"
 
-static void pool_serve(struct pool *pool);
-
-/* ---- sizes ---- */
-
-static size_t pool_size(const struct pool *pool)
-{
-	const struct pools *pools = pool->set->pools;
-
-	return (size_t)conf_pool_size(pools->conf, &pool->set->entry, conf_user_find(pools->conf, pool->set->user));
-}
-
-/* This worker's share of pool_size: the shares of all workers add up to it (at least one each). */
-static size_t pool_share(const struct pool *pool)
-{
-	const struct pool_env *env = &pool->set->pools->env;
-	size_t size = pool_size(pool);
-
-	return MAX(size / env->workers + (env->worker < size % env->workers), 1);
-}
-
-static size_t pool_total(const struct pool *pool)
-{
-	int32_t total = pool->total ? atomic_load_explicit(&pool->total->servers, memory_order_relaxed) : 0;
-
-	return MAX((size_t)MAX(total, 0), pool_servers(pool) - pool->pinned_count);
-}
-
-void pool_count(struct pool *pool, int more)
-{
-	if (pool->total)
-		atomic_fetch_add_explicit(&pool->total->servers, more, memory_order_relaxed);
-}
-
-/* A worker is sure of its share and may have what others leave. Where both want theirs the sum is over pool_size for as long as it takes
- * the one beyond its share to release a server: see pool_has_too_many(). */
-static bool pool_may_open(const struct pool *pool)
-{
-	return pool_servers(pool) - pool->pinned_count < pool_share(pool) || pool_total(pool) < pool_size(pool);
-}
-
-void pool_tell_starving(struct pool *pool, bool is_starving)
-{
-	if (!pool->total || pool->is_starving == is_starving)
-		return;
-	pool->is_starving = is_starving;
-	atomic_fetch_add_explicit(&pool->total->starving, is_starving ? 1 : -1, memory_order_relaxed);
-}
-
-/* An idle server that another worker's clients wait for. */
-bool pool_can_spare(const struct pool *pool)
-{
-	return pool->total && pool->idle_count > 0 && list_is_empty(&pool->waiters) &&
-	       atomic_load_explicit(&pool->total->starving, memory_order_relaxed) > 0;
-}
-
-bool pool_has_too_many(const struct pool *pool)
-{
-	return pool_servers(pool) - pool->pinned_count > pool_share(pool) && pool_total(pool) > pool_size(pool);
-}
+/* Idle servers that are looked at for one with the very settings that are wanted. */
+#define LOOK_AT_MOST 16
+/* Waiters that are looked at for one whom an idle server suits, when it doesn't suit the first. */
+#define OVERTAKE_MOST 64
+/* A waiter is overtaken by those whom the idle servers suit, but not for longer. */
+#define PATIENCE_US (10 * USEC_PER_MS)
 
 /* ---- waiters ---- */
 
-static struct pool_waiter *waiter_pop(struct pool *pool)
+static void waiter_remove(struct pool_waiter *waiter)
 {
-	struct pool_waiter *waiter = LIST_ITEM(pool->waiters.next, struct pool_waiter, link);
-
 	list_remove(&waiter->link);
+	waiter->pool->waiter_count--;
 	waiter->pool = NULL;
-	pool->waiter_count--;
-	return waiter;
 }
 
 static void pool_fail_waiters(struct pool *pool, const struct err *err)
@@ -89,26 +33,17 @@ static void pool_fail_waiters(struct pool *pool, const struct err *err)
 	}
 	while (!list_is_empty(&now)) {
 		struct pool_waiter *waiter = LIST_ITEM(now.next, struct pool_waiter, link);
-		list_remove(&waiter->link);
-		waiter->pool = NULL;
-		pool->waiter_count--;
+		waiter_remove(waiter);
 		waiter->fn(waiter->owner, NULL, &copy);
 	}
 }
 
-/* ---- lending ---- */
-
-static struct server *pool_lend(struct pool *pool, struct server *server)
+static bool has_demand(const struct pool *pool)
 {
-	list_remove(&server->link);
-	list_push(&pool->lent, &server->link);
-	pool->lent_count++;
-	server->state = SERVER_LENT;
-	server->lent_seq++;
-	server->lent_us = time_mono_us();
-	counter_add(&pool->set->stats.server_assignment_count, 1);
-	return server;
+	return !list_is_empty(&pool->waiters) || !list_is_empty(&pool->dials);
 }
+
+/* ---- idle servers ---- */
 
 bool pool_server_is_usable(const struct server *server)
 {
@@ -118,27 +53,76 @@ bool pool_server_is_usable(const struct server *server)
 	       topo->nodes[server->node].incarnation == server->incarnation;
 }
 
-/* Takes the most recently used idle server that may still be lent. */
-static struct server *pool_pop_idle(struct pool *pool)
+struct server *pool_lend(struct pool *pool, struct server *server)
 {
-	while (!list_is_empty(&pool->idle)) {
-		struct server *server = LIST_ITEM(pool->idle.next, struct server, link);
+	list_push(&pool->lent, &server->link);
+	pool->lent_count++;
+	server->state = SERVER_LENT;
+	server->lent_seq++;
+	server->lent_us = time_mono_us();
+	counter_add(&pool->set->stats.server_assignment_count, 1);
+	return server;
+}
+
+static struct server *lend_idle(struct pool *pool, struct server *server)
+{
+	list_remove(&server->link);
+	pool_count_idle(pool, -1);
+	return pool_lend(pool, server);
+}
+
+/* The most recently used one that has the settings already, else the most recently used one they can be laid on. */
+static struct server *find_idle(struct pool *pool, const struct pool_wish *wish)
+{
+	struct server *best = NULL;
+	unsigned seen = 0;
+
+	LIST_EACH_SAFE(pos, &pool->idle) {
+		struct server *server = LIST_ITEM(pos, struct server, link);
 
 		if (!pool_server_is_usable(server)) {
 			pool_server_close(server, "its node has changed");
 			continue;
 		}
-		pool->idle_count--;
-		return pool_lend(pool, server);
+		seen++;
+		if (server->epoch < wish->epoch)
+			continue;
+		if (server->settings == wish->settings)
+			return server;
+		if (!best && settings_fit(server->settings, wish->settings) != FIT_NEVER)
+			best = server;
+		if (best && seen >= LOOK_AT_MOST)
+			break;
 	}
+	return best;
+}
+
+static bool check_is_due(const struct server *server)
+{
+	const struct conf_options *opt = &server_pools(server)->conf->opt;
+
+	return opt->server_check_query[0] && time_mono_us() - server->idle_since_us > opt->server_check_delay;
+}
+
+/* One that must be checked first is not lent: it comes back through pool_server_ready(). One check a waiter; coming: not in the queue yet. */
+static struct server *take_idle(struct pool *pool, const struct pool_wish *wish, unsigned coming)
+{
+	struct server *server = pool->idle_count ? find_idle(pool, wish) : NULL;
+
+	if (!server)
+		return NULL;
+	if (!check_is_due(server))
+		return lend_idle(pool, server);
+	if (pool->opening_count < pool->waiter_count + coming)
+		server_check(server);
 	return NULL;
 }
 
-struct server *pool_take(struct pool_set *set, int node)
+struct server *pool_take(struct pool_set *set, int node, const struct pool_wish *wish)
 {
 	struct pool *pool = &set->nodes[node];
 
-	return list_is_empty(&pool->waiters) ? pool_pop_idle(pool) : NULL;
+	return list_is_empty(&pool->waiters) ? take_idle(pool, wish, 1) : NULL;
 }
 
 struct server *pool_take_same(struct pool_set *set, int node, uint64_t server_id, uint64_t lent_seq)
@@ -152,34 +136,16 @@ struct server *pool_take_same(struct pool_set *set, int node, uint64_t server_id
 			continue;
 		if (server->lent_seq != lent_seq || !pool_server_is_usable(server))
 			return NULL;
-		pool->idle_count--;
-		return pool_lend(pool, server);
+		return lend_idle(pool, server);
 	}
 	return NULL;
 }
 
-static void pool_try_later(void *object)
-{
-	struct pool *pool = object;
-
-	pool->set->refs--;
-	pool_serve(pool);
-}
-
-void pool_serve_later(struct pool *pool)
-{
-	pool->set->refs++;
-	loop_later(pool->set->pools->env.loop, pool_try_later, pool);
-}
-
-void pool_wait(struct pool_set *set, int node, struct pool_waiter *waiter, pool_done_fn *fn, void *owner)
+void pool_wait(struct pool_set *set, int node, const struct pool_wish *wish, struct pool_waiter *waiter, pool_done_fn *fn, void *owner)
 {
 	struct pool *pool = &set->nodes[node];
 
-	waiter->pool = pool;
-	waiter->fn = fn;
-	waiter->owner = owner;
-	waiter->since_us = time_mono_us();
+	*waiter = (struct pool_waiter){ .pool = pool, .fn = fn, .owner = owner, .wish = *wish, .since_us = time_mono_us() };
 	list_push(&pool->waiters, &waiter->link);
 	pool->waiter_count++;
 	pool_serve_later(pool);
@@ -187,56 +153,195 @@ void pool_wait(struct pool_set *set, int node, struct pool_waiter *waiter, pool_
 
 void pool_wait_cancel(struct pool_waiter *waiter)
 {
-	if (!waiter->pool)
+	struct pool *pool = waiter->pool;
+
+	if (!pool)
 		return;
-	list_remove(&waiter->link);
-	waiter->pool->waiter_count--;
-	waiter->pool = NULL;
+	if (waiter->dial) {
+		dial_cancel(waiter->dial);
+		return;
+	}
+	waiter_remove(waiter);
+	pool_serve_later(pool);         /* its ticket */
+}
+
+/* ---- serving those who wait ---- */
+
+static void pool_try_later(void *object)
+{
+	struct pool *pool = object;
+
+	pool->serve_scheduled = false;
+	pool->set->refs--;
+	pool_serve(pool);
+}
+
+void pool_serve_later(struct pool *pool)
+{
+	if (pool->serve_scheduled)
+		return;
+	pool->serve_scheduled = true;
+	pool->set->refs++;
+	loop_later(pool->set->pools->env.loop, pool_try_later, pool);
+}
+
+static void reserve_timer_fired(void *owner)
+{
+	pool_serve(owner);
+}
+
+/* Blocked by the pool's size: the reserve is for those who wait long enough. */
+static void await_reserve(struct pool *pool)
+{
+	usec_t in_us = pool->blocked & 1u << SEAT_POOL ? pool_reserve_in_us(pool) : -1;
+
+	if (in_us <= 0)
+		return;
+	if (!pool->reserve_timer)
+		pool->reserve_timer = timer_new(pool->set->pools->env.loop, reserve_timer_fired, pool);
+	timer_set(pool->reserve_timer, in_us);
+}
+
+/* Idle servers to waiters, first come first served, but for those whom none suits. */
+static bool serve_one(struct pool *pool)
+{
+	unsigned looked = 0;
+
+	LIST_EACH(pos, &pool->waiters) {
+		struct pool_waiter *waiter = LIST_ITEM(pos, struct pool_waiter, link);
+		struct server *server = take_idle(pool, &waiter->wish, 0);
+
+		if (server) {
+			waiter_remove(waiter);
+			counter_add(&pool->set->stats.wait_time, (uint64_t)(time_mono_us() - waiter->since_us));
+			waiter->fn(waiter->owner, server, NULL);
+			return true;
+		}
+		if (pool->idle_count == 0 || ++looked >= OVERTAKE_MOST)
+			break;
+	}
+	return false;
+}
+
+/* The first waiter, if none of the idle servers suits it and it has been overtaken for long enough: one of them makes room. */
+static void make_room(struct pool *pool)
+{
+	const struct pool_waiter *first = LIST_ITEM(pool->waiters.next, struct pool_waiter, link);
+
+	if (!pool->blocked || list_is_empty(&pool->waiters) || pool->idle_count == 0)
+		return;
+	if (time_mono_us() - first->since_us > PATIENCE_US && !find_idle(pool, &first->wish) && pool->idle_count > 0)
+		desk_evict(pool->at[__builtin_ctz(pool->blocked)].desk);
+}
+
+static void ask_for_server(struct pool *pool)
+{
+	struct desk *desk = pool->at[SEAT_POOL].desk;
+	enum asked asked = desk_refresh(desk, WANT_SERVER);
+
+	if (asked != ASKED_NOTHING_NEW)
+		desk_tell(desk, WANT_SERVER, atomic_load(asked == ASKED_FIRST ? &desk->account->holders : &desk->account->idle));
+}
+
+static void pool_refresh(struct pool *pool)
+{
+	ask_for_server(pool);
+	for (int kind = 0; kind < SEATS; kind++) {
+		desk_refresh(pool->at[kind].desk, WANT_SEAT);
+		desk_refresh(pool->at[kind].desk, WANT_FIRST_SEAT);
+	}
+}
+
+/* Idle servers that don't help here make room; else the other workers are told. True when something is new, and it is worth another try: a
+ * seat may have become free before our ticket was there. */
+static bool ask_for_seat(struct desk *desk)
+{
+	bool is_new = desk_refresh(desk, WANT_SEAT) != ASKED_NOTHING_NEW;
+
+	is_new |= desk_refresh(desk, WANT_FIRST_SEAT) != ASKED_NOTHING_NEW;
+	if (desk_evict(desk))
+		return true;
+	if (is_new && desk->account->kind != SEAT_POOL)         /* idle servers of the very pool come by themselves */
+		desk_tell(desk, WANT_SEAT, atomic_load(&desk->account->holders));
+	return is_new;
+}
+
+static bool ask_for_seats(struct pool *pool)
+{
+	bool is_new = false;
+
+	ask_for_server(pool);           /* better one that moves than one that is closed to make room */
+	for (unsigned kind = 0; kind < SEATS; kind++)
+		if (pool->blocked & 1u << kind)
+			is_new |= ask_for_seat(pool->at[kind].desk);
+	return is_new;
 }
 
 static void pool_open_more(struct pool *pool)
 {
-	while (pool->opening_count < pool->waiter_count && pool_may_open(pool))
-		server_open(pool);
-	pool_tell_starving(pool, pool->opening_count < pool->waiter_count && !pool_may_open(pool));
+	struct seats seats;
+
+	while (pool_missing(pool) > 0 && pool_take_seats(pool, SEAT_POOL, &seats))
+		server_open(pool, &seats, NULL);
 }
 
-/* Idle servers to waiters, first come first served; then as many new connections as are missing. */
-static void pool_serve(struct pool *pool)
+/* After a failed login nobody tries again for a while; those who wait may still get a server that others have. */
+static void fail_if_none(struct pool *pool)
 {
-	struct pools *pools = pool->set->pools;
+	struct err err = pool->last_error;
 
-	while (!list_is_empty(&pool->waiters)) {
-		struct server *server = pool_pop_idle(pool);
-		struct pool_waiter *waiter;
+	if (pool_servers(pool) > 0 || account_used(pool_account(pool, SEAT_POOL)) > 0)
+		return;
+	dials_fail(pool, &err);
+	pool_fail_waiters(pool, &err);
+}
 
-		if (!server)
-			break;
-		waiter = waiter_pop(pool);
-		counter_add(&pool->set->stats.wait_time, (uint64_t)(time_mono_us() - waiter->since_us));
-		waiter->fn(waiter->owner, server, NULL);
-	}
-	if (list_is_empty(&pool->waiters)) {
-		pool_tell_starving(pool, false);
-		return;
-	}
-	if ((size_t)pool->node >= pools->topo->node_count || pools->topo->nodes[pool->node].addr_len == 0) {
-		struct err err;
-		err_set(&err, "57P03", "the server's address is not known yet");
-		pool_fail_waiters(pool, &err);
-		return;
-	}
-	if (pool->retry_at_us > time_mono_us() && pool_servers(pool) == 0) {
-		pool_fail_waiters(pool, &pool->last_error);
-		return;
-	}
+static bool fails_for_now(struct pool *pool)
+{
 	if (pool->retry_at_us <= time_mono_us())
-		pool_open_more(pool);
+		return false;
+	fail_if_none(pool);
+	return true;
+}
+
+static bool has_address(struct pool *pool)
+{
+	const struct topo *topo = pool->set->pools->topo;
+	struct err err;
+
+	if ((size_t)pool->node < topo->node_count && topo->nodes[pool->node].addr_len > 0)
+		return true;
+	err_set(&err, "57P03", "the server's address is not known yet");
+	dials_fail(pool, &err);
+	pool_fail_waiters(pool, &err);
+	return false;
+}
+
+void pool_serve(struct pool *pool)
+{
+	if (has_demand(pool) && has_address(pool))
+		pool_join(pool);
+	if (!pool->at[SEAT_POOL].desk)
+		return;
+	pool_offer(pool);
+	make_room(pool);
+	while (serve_one(pool))
+		;
+	pool->blocked = 0;
+	if (has_demand(pool) && has_address(pool) && !fails_for_now(pool)) {
+		do {
+			pool->blocked = 0;
+			dials_serve(pool);
+			pool_open_more(pool);
+		} while (pool->blocked && ask_for_seats(pool));
+		await_reserve(pool);
+	}
+	pool_refresh(pool);
 }
 
 /* ---- what becomes of a server ---- */
 
-static void pool_unlink(struct server *server)
+void pool_unlink(struct server *server)
 {
 	struct pool *pool = server->pool;
 
@@ -246,14 +351,13 @@ static void pool_unlink(struct server *server)
 	case SERVER_LOGIN:
 	case SERVER_RESETTING:
 		pool->opening_count--;
+		pool->dialing_count -= server->is_pinned;
 		break;
 	case SERVER_IDLE:
-		pool->idle_count--;
+		pool_count_idle(pool, -1);
 		break;
 	case SERVER_LENT:
 		pool->lent_count--;
-		pool->pinned_count -= server->is_pinned;
-		pool_count(pool, server->is_pinned);
 		server->is_pinned = false;
 		break;
 	case SERVER_CLOSED:
@@ -261,62 +365,127 @@ static void pool_unlink(struct server *server)
 	}
 }
 
-static void pool_park(struct server *server)
+void pool_park(struct server *server, usec_t at_most_us)
 {
 	pool_unlink(server);
 	server->state = SERVER_RESETTING;
 	server->request_us = time_mono_us();
+	server->deadline_us = at_most_us ? server->request_us + at_most_us : 0;
 	list_push(&server->pool->opening, &server->link);
 	server->pool->opening_count++;
+}
+
+void pool_enlist(struct pool *pool, struct server *server)
+{
+	server->state = SERVER_IDLE;
+	server->idle_since_us = time_mono_us();
+	list_push_front(&pool->idle, &server->link);
+	pool_count_idle(pool, 1);
+}
+
+/* One that would lie idle makes room for whoever wants a seat in one of its accounts; one that its own pool's clients wait for only for a
+ * pool that has no server at all. True: it is gone. */
+static bool yields_seat(struct server *server)
+{
+	struct pool *pool = server->pool;
+	bool is_wanted = !list_is_empty(&pool->waiters) || atomic_load(&pool_account(pool, SEAT_POOL)->waiting[WANT_SERVER]);
+	struct claim claim;
+
+	pool->attention = false;
+	for (int kind = SEAT_DATABASE; kind < SEATS; kind++) {
+		struct desk *desk = pool->at[kind].desk;
+
+		pool->attention |= account_is_wanted(desk->account);
+		if (!desk_claim(desk, is_wanted ? WANT_FIRST_SEAT : WANT_SEAT, pool_waits_since(pool), &claim))
+			continue;
+		pool->attention = true;
+		pool_server_close_for(server, "others need its place", &claim);
+		return true;
+	}
+	return false;
+}
+
+/* Somebody waits for a seat in one of its accounts, or a limit was lowered. */
+static bool attend(struct server *server)
+{
+	if (!server_is_too_many(server, true))
+		return yields_seat(server);
+	pool_server_close(server, "over a limit");
+	return true;
+}
+
+static const char *reason_to_close(struct server *server)
+{
+	if (!pool_server_is_usable(server) || stream_at_eof(server->stream))
+		return "its node has changed";
+	if (server_is_too_old(server, time_mono_us()))
+		return "server_lifetime";
+	return pool_retake_seat(server) ? NULL : "the pool is full again";
 }
 
 void pool_server_ready(struct server *server)
 {
 	struct pool *pool = server->pool;
-	usec_t now = time_mono_us();
+	const char *reason;
 
 	pool->retry_at_us = 0;
 	stream_set_owner(server->stream, server_idle_event, server);
+	if (server->dial) {
+		dial_ready(server);
+		return;
+	}
 	if (server->cancels > 0)        /* it could hit the next borrower: pool_retire() comes back to it */
 		return;
-	if (!pool_server_is_usable(server) || stream_at_eof(server->stream)) {
-		pool_server_close(server, "its node has changed");
+	reason = reason_to_close(server);
+	if (reason) {
+		pool_server_close(server, reason);
 		return;
 	}
-	if (pool_has_too_many(pool)) {
-		pool_server_close(server, "another worker needs its place");
+	if (pool->attention && attend(server))
 		return;
-	}
 	pool_unlink(server);
-	server->state = SERVER_IDLE;
-	server->idle_since_us = now;
-	list_push_front(&pool->idle, &server->link);
-	pool->idle_count++;
-	if (!list_is_empty(&pool->waiters))
+	pool_enlist(pool, server);
+	if (!list_is_empty(&pool->waiters) ||
+	    (atomic_load_explicit(&pool_account(pool, SEAT_POOL)->waiting[WANT_SERVER], memory_order_relaxed) & ~pools_bit(pool->set->pools)))
 		pool_serve_later(pool);
 	if (stream_len(server->stream) > 0)             /* a notice behind ReadyForQuery */
 		server_idle_event(server, STREAM_READABLE);
 }
 
+static void log_close(const struct server *server, const char *why)
+{
+	const struct pool_set *set = server->pool->set;
+	const struct topo *topo = set->pools->topo;
+
+	log_debug("server %s/%s@%s closing because: %s (age=%llds)", set->dbname, set->user,
+	          (size_t)server->node < topo->node_count ? topo->nodes[server->node].name : "?", why,
+	          (long long)((time_mono_us() - server->opened_us) / USEC_PER_SEC));
+}
+
 void pool_server_close(struct server *server, const char *why)
 {
 	struct pool *pool = server->pool;
+	bool has_backend = server->state != SERVER_CONNECTING && !server->login;
 
-	log_debug("server %s/%s@%s closing because: %s (age=%llds)", pool->set->dbname, pool->set->user,
-	          (size_t)server->node < server_pools(server)->topo->node_count ? server_pools(server)->topo->nodes[server->node].name : "?",
-	          why, (long long)((time_mono_us() - server->opened_us) / USEC_PER_SEC));
+	log_close(server, why);
 	pool_unlink(server);
-	pool_count(pool, -1);
 	server->state = SERVER_CLOSED;
-	if (server->stream && !stream_is_broken(server->stream)) {
-		wire_put_empty(stream_queued(server->stream), 'X');
-		stream_flush(server->stream);
-	}
+	if (has_backend && server->stream && !stream_at_eof(server->stream))
+		closing_new(pool->set->pools, &server->stream, &server->seats);
 	stream_free(&server->stream);
-	if (!list_is_empty(&pool->waiters))
+	seats_give(&server->seats);
+	if (has_demand(pool))
 		pool_serve_later(pool);
 	if (server->cancels == 0)
 		server_free(server);
+}
+
+void pool_server_close_for(struct server *server, const char *why, const struct claim *claim)
+{
+	server->seats.promised[claim->kind].is_set = true;
+	server->seats.promised[claim->kind].worker = (uint8_t)claim->worker;
+	server->seats.promised[claim->kind].want = (uint8_t)claim->want;
+	pool_server_close(server, why);
 }
 
 void pool_server_failed(struct server *server, const struct err *err)
@@ -329,12 +498,16 @@ void pool_server_failed(struct server *server, const struct err *err)
 	counter_add(&pools->env.node_stats[pool->node].errors, 1);
 	if (pool->retry_at_us == 0)
 		log_warning("%s", err->text);
+	pools->env.node_trouble(pools->env.owner, pool->node);
+	if (server->dial) {             /* what its own parameters may have caused says nothing of the others */
+		dial_failed(server, &copy);
+		pool_server_close(server, "login failed");
+		return;
+	}
 	pool->retry_at_us = time_mono_us() + pools->conf->opt.server_login_retry;
 	pool->last_error = copy;
-	pools->env.node_trouble(pools->env.owner, pool->node);
 	pool_server_close(server, "login failed");
-	if (pool->lent_count + pool->idle_count == 0)
-		pool_fail_waiters(pool, &copy);
+	fail_if_none(pool);
 }
 
 /* A cancel connection has ended: a server parked for it goes on, one closed meanwhile can be freed. */
@@ -351,46 +524,45 @@ void pool_pin(struct server *server)
 	if (server->is_pinned)
 		return;
 	server->is_pinned = true;
-	server->pool->pinned_count++;
-	pool_count(server->pool, -1);
-	if (!list_is_empty(&server->pool->waiters))
+	seat_give(&server->seats, SEAT_POOL);
+	if (has_demand(server->pool))
 		pool_serve_later(server->pool);
+}
+
+/* What has to be done before it can be lent again, or NULL. */
+static const char *unfit_to_keep(const struct server *s, enum pool_release how)
+{
+	if (how == RELEASE_CLOSE || stream_at_eof(s->stream))
+		return "unclean server";
+	if (how != RELEASE_DRAIN && stream_unsent(s->stream) > 0)
+		return "unclean server";
+	if (how == RELEASE_RESET && !server_pools(s)->conf->opt.server_reset_query[0])
+		return "no server_reset_query";
+	return NULL;
 }
 
 void pool_release(struct server **server, enum pool_release how)
 {
 	struct server *s = *server;
+	const char *unfit;
 
 	*server = NULL;
 	ENSURE(s->state == SERVER_LENT);
 	stream_set_owner(s->stream, server_idle_event, s);
 	stream_resume(s->stream);
 	stream_set_window(s->stream, 0);
-	if (how == RELEASE_CLOSE || stream_at_eof(s->stream)) {
-		pool_server_close(s, "unclean server");
+	unfit = unfit_to_keep(s, how);
+	if (unfit) {
+		pool_server_close(s, unfit);
 		return;
 	}
-	if (how == RELEASE_DRAIN) {
-		pool_park(s);
+	if (how == RELEASE_CLEAN && s->cancels == 0) {
+		pool_server_ready(s);
+		return;
+	}
+	pool_park(s, server_pools(s)->conf->opt.cancel_wait_timeout);
+	if (how == RELEASE_DRAIN)
 		server_drain(s);
-		return;
-	}
-	if (stream_unsent(s->stream) > 0) {
-		pool_server_close(s, "unclean server");
-		return;
-	}
-	if (how == RELEASE_RESET && !server_pools(s)->conf->opt.server_reset_query[0]) {
-		pool_server_close(s, "no server_reset_query");
-		return;
-	}
-	if (how == RELEASE_RESET) {
-		pool_park(s);
+	else if (how == RELEASE_RESET)
 		server_reset(s);
-		return;
-	}
-	if (s->cancels > 0) {
-		pool_park(s);
-		return;
-	}
-	pool_server_ready(s);
 }

@@ -60,7 +60,7 @@ static struct io_tcp tcp_of(const struct conf *conf)
 		                .user_timeout_ms = (int)(conf->opt.tcp_user_timeout / USEC_PER_MS) };
 }
 
-void server_open(struct pool *pool)
+void server_open(struct pool *pool, struct seats *seats, struct dial *dial)
 {
 	struct pools *pools = pool->set->pools;
 	const struct topo_node *node = &pools->topo->nodes[pool->node];
@@ -69,16 +69,23 @@ void server_open(struct pool *pool)
 
 	server->pool = pool;
 	server->node = pool->node;
-	server->id = ++pools->last_server_id;
+	server->id = hub_next_id(pools->env.hub);
+	server->seats = *seats;
+	server->epoch = hub_epoch(pools->env.hub);
+	server->conf_version = pool->set->conf->version;
+	server->dial = dial;
+	server->is_pinned = dial != NULL;
 	server->incarnation = node->incarnation;
 	server->addr = node->addr;
 	server->addr_len = node->addr_len;
 	server->state = SERVER_CONNECTING;
 	server->opened_us = time_mono_us();
+	server->deadline_us = server->opened_us + pools->conf->opt.server_connect_timeout;
 	list_init(&server->prepared_order);
+	list_init(&server->names_order);
 	list_push(&pool->opening, &server->link);
 	pool->opening_count++;
-	pool_count(pool, 1);
+	pool->dialing_count += dial != NULL;
 	counter_add(&pools->env.stats->server_logins, 1);
 	server->stream = stream_connect(pools->env.io, (const struct sockaddr *)&node->addr, node->addr_len,
 	                                pools->conf->opt.server_connect_timeout, &tcp, server_login_event, server);
@@ -89,6 +96,7 @@ void server_free(struct server *server)
 	stream_free(&server->stream);
 	auth_client_free(&server->login);
 	server_forget_statements(server);
+	server_drop_names(server);
 	settings_unref(&server->settings);
 	buf_free(&server->params);
 	mem_wipe(server->key, sizeof(server->key));
@@ -128,7 +136,10 @@ static void send_startup(struct server *server)
 
 	server->login = auth_client_new(set->user, &set->secret);
 	server->state = SERVER_LOGIN;
-	wire_put_startup(stream_queued(server->stream), WIRE_PROTOCOL_3_0, params, ARRAY_LEN(params));
+	if (server->dial)
+		dial_put_startup(server, stream_queued(server->stream));
+	else
+		wire_put_startup(stream_queued(server->stream), WIRE_PROTOCOL_3_0, params, ARRAY_LEN(params));
 	stream_flush(server->stream);
 }
 
@@ -168,15 +179,49 @@ static bool login_error(struct server *server, const struct wire_msg *m)
 	return false;
 }
 
+void server_set_parameter(struct server *server, const char *name, const char *value)
+{
+	struct cursor c = cursor_of(server->params.data, server->params.len);
+	struct buf params = { NULL, 0, 0 };
+
+	while (cursor_left(&c)) {
+		const char *n = cursor_cstr(&c, NULL), *v = cursor_cstr(&c, NULL);
+
+		if (!v || strcmp(n, name) == 0)
+			continue;
+		buf_add_cstr(&params, n);
+		buf_add_cstr(&params, v);
+	}
+	buf_add_cstr(&params, name);
+	buf_add_cstr(&params, value);
+	if (params.len > 16384) {
+		buf_free(&params);
+		return;
+	}
+	buf_free(&server->params);
+	server->params = params;
+}
+
+const char *server_parameter(const struct server *server, const char *name)
+{
+	struct cursor c = cursor_of(server->params.data, server->params.len);
+
+	while (cursor_left(&c)) {
+		const char *n = cursor_cstr(&c, NULL), *v = cursor_cstr(&c, NULL);
+
+		if (v && strcmp(n, name) == 0)
+			return v;
+	}
+	return NULL;
+}
+
 static void keep_parameter(struct server *server, const struct wire_msg *m)
 {
 	const char *name, *value;
 	struct err err;
 
-	if (server->params.len > 16384 || !wire_read_parameter_status(m, &name, &value, &err))
-		return;
-	buf_add_cstr(&server->params, name);
-	buf_add_cstr(&server->params, value);
+	if (wire_read_parameter_status(m, &name, &value, &err))
+		server_set_parameter(server, name, value);
 }
 
 static bool login_key(struct server *server, const struct wire_msg *m)
@@ -279,6 +324,8 @@ static void ending_readable(struct server *server, bool errors_are_fatal)
 			pool_server_close(server, "could not be brought back to a clean state");
 			return;
 		}
+		if (m.type == 'S')
+			keep_parameter(server, &m);
 		if (m.type == 'Z') {
 			bool is_idle = m.body_len == 1 && m.body[0] == 'I';
 			server->is_ending = false;
@@ -317,7 +364,21 @@ void server_reset(struct server *server)
 	wire_put_query(stream_queued(server->stream), server_pools(server)->conf->opt.server_reset_query);
 	stream_flush(server->stream);
 	server_forget_statements(server);
-	settings_unref(&server->settings);
+	server_drop_names(server);
+	settings_discard(&server->settings);
+}
+
+/* "<empty>" is PgBouncer's word for the empty query. */
+void server_check(struct server *server)
+{
+	const struct conf_options *opt = &server_pools(server)->conf->opt;
+	const char *query = strcmp(opt->server_check_query, "<empty>") == 0 ? "" : opt->server_check_query;
+
+	pool_park(server, opt->server_connect_timeout);
+	server->is_ending = true;
+	stream_set_owner(server->stream, server_reset_event, server);
+	wire_put_query(stream_queued(server->stream), query);
+	stream_flush(server->stream);
 }
 
 void server_drain(struct server *server)
@@ -343,6 +404,8 @@ static void idle_readable(struct server *server)
 			pool_server_close(server, m.type == 'E' ? "ended by the server" : "unexpected message while idle");
 			return;
 		}
+		if (m.type == 'S')
+			keep_parameter(server, &m);
 		stream_consume(server->stream, m.total);
 	}
 }

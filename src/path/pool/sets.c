@@ -40,6 +40,10 @@ static void set_free(struct pool_set *set)
 {
 	past_keep(set);
 	list_remove(&set->link);
+	for (int i = 0; i < TOPO_NODES_MAX; i++) {
+		pool_leave(&set->nodes[i]);
+		timer_free(&set->nodes[i].reserve_timer);
+	}
 	auth_secret_clear(&set->secret);
 	conf_unref(&set->conf);
 	mem_free(set->database);
@@ -48,24 +52,10 @@ static void set_free(struct pool_set *set)
 	mem_free(set);
 }
 
-/* The same in every worker of this process. */
-static size_t set_hash(const struct pool_set *set)
-{
-	struct buf names = { NULL, 0, 0 };
-	struct hash128 id;
-
-	buf_add_cstr(&names, set->database);
-	buf_add_cstr(&names, set->user);
-	id = hash_bytes(names.data, names.len);
-	buf_free(&names);
-	return (size_t)id.lo;
-}
-
 static struct pool_set *set_new(struct pools *pools, const char *database, const struct conf_database *entry, const char *user)
 {
 	struct pool_set *set = mem_alloc(sizeof(*set));
 	struct pool_past *past;
-	size_t place;
 
 	set->pools = pools;
 	set->database = mem_strdup(database);
@@ -73,16 +63,15 @@ static struct pool_set *set_new(struct pools *pools, const char *database, const
 	set->user = mem_strdup(user);
 	set->entry = *entry;
 	set->conf = conf_ref(pools->conf);
-	place = set_hash(set);
 	for (int i = 0; i < TOPO_NODES_MAX; i++) {
 		struct pool *pool = &set->nodes[i];
 		pool->set = set;
 		pool->node = i;
-		pool->total = pools->env.totals ? &pools->env.totals[(place + (size_t)i) % POOL_TOTALS] : NULL;
 		list_init(&pool->idle);
 		list_init(&pool->lent);
 		list_init(&pool->opening);
 		list_init(&pool->waiters);
+		list_init(&pool->dials);
 	}
 	list_push(&pools->sets, &set->link);
 	past = past_find(pools, set->database, set->user);
@@ -140,6 +129,38 @@ void pool_set_learn(struct pool_set *set, const struct auth_secret *secret)
 	secret_copy(&set->secret, secret);
 }
 
+static void keep_forced(struct pools *pools, const struct conf_database *entry, const struct auth_users *users)
+{
+	const struct auth_secret *secret = users ? auth_users_find(users, entry->user) : NULL;
+	struct pool_kept *kept = mem_alloc(sizeof(*kept));
+
+	kept->set = pool_set_get(pools, entry->name, entry, entry->user, secret);
+	list_push(&pools->kept, &kept->link);
+}
+
+static void kept_release(struct pools *pools)
+{
+	LIST_EACH_SAFE(pos, &pools->kept) {
+		struct pool_kept *kept = LIST_ITEM(pos, struct pool_kept, link);
+		list_remove(pos);
+		pool_set_release(&kept->set);
+		mem_free(kept);
+	}
+}
+
+void pools_keep_forced(struct pools *pools, const struct auth_users *users)
+{
+	const struct conf *conf = pools->conf;
+
+	for (size_t i = 0; i < conf->database_count; i++) {
+		const struct conf_database *entry = &conf->databases[i];
+		int64_t min = entry->min_pool_size >= 0 ? entry->min_pool_size : conf->opt.min_pool_size;
+
+		if (entry->user && min > 0 && strcmp(entry->name, "*") != 0)
+			keep_forced(pools, entry, users);
+	}
+}
+
 struct stats_pool *pool_set_stats(struct pool_set *set)
 {
 	return &set->stats;
@@ -167,6 +188,8 @@ struct pools *pools_new(const struct pool_env *env, struct conf *conf, const str
 	list_init(&pools->sets);
 	list_init(&pools->past);
 	list_init(&pools->cancels);
+	list_init(&pools->closings);
+	list_init(&pools->kept);
 	return pools;
 }
 
@@ -187,17 +210,25 @@ void pools_close_idle(struct pools *pools)
 
 void pools_free(struct pools **pools)
 {
+	struct desk *desk;
+	size_t it = 0;
+
 	if (!*pools)
 		return;
+	(*pools)->is_ending = true;
+	kept_release(*pools);
 	cancels_free(*pools);
 	pools_close_idle(*pools);
+	closings_free(*pools);
 	LIST_EACH_SAFE(pos, &(*pools)->sets)
 		set_free(LIST_ITEM(pos, struct pool_set, link));
 	LIST_EACH_SAFE(pos, &(*pools)->past)
 		past_free(LIST_ITEM(pos, struct pool_past, link));
+	while ((desk = map_next(&(*pools)->desks, &it)))
+		mem_free(desk);
+	map_free(&(*pools)->desks);
 	conf_unref(&(*pools)->conf);
 	topo_unref(&(*pools)->topo);
-	buf_free(&(*pools)->scratch);
 	mem_free(*pools);
 	*pools = NULL;
 }
@@ -207,9 +238,11 @@ void pools_set_conf(struct pools *pools, struct conf *conf)
 {
 	conf_unref(&pools->conf);
 	pools->conf = conf_ref(conf);
+	kept_release(pools);
 	LIST_EACH(pos, &pools->sets)
 		for (int i = 0; i < TOPO_NODES_MAX; i++)
 			close_all(&LIST_ITEM(pos, struct pool_set, link)->nodes[i].idle, "configuration reloaded");
+	pools_look_up_limits(pools);
 }
 
 /* now_at: where the node stands in the new topology, when a reload has moved it; TOPO_NODES_MAX - 1 when it is gone. */
@@ -231,9 +264,11 @@ static void pool_check_node(struct pool *pool, bool moved, int now_at)
 		if (moved && server->state != SERVER_RESETTING)
 			pool_server_close(server, "its node has moved");
 	}
+	if (moved)
+		pool_leave(pool);       /* its accounts are those of the node that was here */
 	if (pool->opening_count + pool->lent_count + pool->idle_count == 0)
 		pool->retry_at_us = 0;
-	if (!list_is_empty(&pool->waiters))
+	if (!list_is_empty(&pool->waiters) || !list_is_empty(&pool->dials))
 		pool_serve_later(pool);
 }
 
@@ -258,42 +293,10 @@ void pools_set_topo(struct pools *pools, const struct topo *topo)
 	topo_unref(&before);
 }
 
-static void pool_tick(struct pool *pool, const struct conf *conf, usec_t now)
-{
-	if (pool_can_spare(pool))
-		pool_server_close(LIST_ITEM(pool->idle.prev, struct server, link), "another worker needs its place");
-	LIST_EACH_SAFE(pos, &pool->idle) {
-		struct server *server = LIST_ITEM(pos, struct server, link);
-
-		if (pool_has_too_many(pool))
-			pool_server_close(server, "another worker needs its place");
-		else if (conf->opt.server_idle_timeout && now - server->idle_since_us > conf->opt.server_idle_timeout)
-			pool_server_close(server, "server_idle_timeout");
-		else if (conf->opt.server_lifetime && now - server->opened_us > conf->opt.server_lifetime)
-			pool_server_close(server, "server_lifetime");
-	}
-	LIST_EACH_SAFE(pos, &pool->opening) {
-		struct server *server = LIST_ITEM(pos, struct server, link);
-
-		if (server->state == SERVER_LOGIN && now - server->opened_us > conf->opt.server_connect_timeout) {
-			struct err err;
-			err_set(&err, "08001", "server_connect_timeout: the server accepted the connection but did not answer the login");
-			err_hint(&err, "See SHOW NODES on database pgshunt for the state of all nodes.");
-			pool_server_failed(server, &err);
-		} else if (server->state == SERVER_RESETTING && now - server->request_us > conf->opt.cancel_wait_timeout) {
-			pool_server_close(server, "the reset or cancel did not end");
-		}
-	}
-	if (!list_is_empty(&pool->waiters))
-		pool_serve_later(pool);
-	else
-		pool_tell_starving(pool, false);        /* who waited may have given up */
-}
-
 static bool set_is_unused(const struct pool_set *set)
 {
 	for (int i = 0; i < TOPO_NODES_MAX; i++)
-		if (pool_servers(&set->nodes[i]) || set->nodes[i].waiter_count)
+		if (pool_servers(&set->nodes[i]) || set->nodes[i].waiter_count || !list_is_empty(&set->nodes[i].dials))
 			return false;
 	return set->refs == 0;
 }
@@ -303,14 +306,25 @@ void pools_tick(struct pools *pools)
 	usec_t now = time_mono_us();
 
 	cancels_tick(pools, now);
+	closings_tick(pools, now);
 	LIST_EACH_SAFE(pos, &pools->sets) {
 		struct pool_set *set = LIST_ITEM(pos, struct pool_set, link);
 
 		for (int i = 0; i < TOPO_NODES_MAX; i++)
-			pool_tick(&set->nodes[i], pools->conf, now);
+			pool_tick(&set->nodes[i], now);
 		if (set_is_unused(set))
 			set_free(set);
 	}
+}
+
+uint32_t pools_epoch(const struct pools *pools)
+{
+	return hub_epoch(pools->env.hub);
+}
+
+void pools_bump_epoch(struct pools *pools)
+{
+	hub_bump_epoch(pools->env.hub);
 }
 
 /* ---- for the console ---- */
@@ -329,10 +343,27 @@ void pools_each_past(struct pools *pools, pool_past_fn *fn, void *owner)
 	}
 }
 
+/* Idle for so long that they are checked before they are lent. */
+static unsigned count_unchecked(const struct pool *pool)
+{
+	const struct conf_options *opt = &pool->set->pools->conf->opt;
+	usec_t now = time_mono_us();
+	unsigned count = 0;
+
+	if (!opt->server_check_query[0])
+		return 0;
+	LIST_EACH(pos, &pool->idle)
+		count += now - LIST_ITEM(pos, struct server, link)->idle_since_us > opt->server_check_delay;
+	return count;
+}
+
 static void count_pool(const struct pool *pool, struct pool_counts *counts)
 {
+	unsigned unchecked = count_unchecked(pool);
+
 	counts->active += pool->lent_count;
-	counts->idle += pool->idle_count;
+	counts->used += unchecked;
+	counts->idle += pool->idle_count - unchecked;
 	counts->waiting += pool->waiter_count;
 	LIST_EACH(pos, &pool->opening) {
 		bool resets = LIST_ITEM(pos, struct server, link)->state == SERVER_RESETTING;

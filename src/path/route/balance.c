@@ -14,27 +14,36 @@ static int32_t weight_sum(const struct topo *topo, uint32_t fit)
 {
 	int32_t sum = 0;
 
-	for (int i = 0; i < (int)topo->node_count; i++)
-		sum += route_has(fit, i) ? weight_of(&topo->nodes[i]) : 0;
+	for (; fit; fit &= fit - 1)
+		sum += weight_of(&topo->nodes[__builtin_ctz(fit)]);
 	return sum;
+}
+
+/* The nodes of the mask earn their weight; returns the richest, the first of equals. */
+static int pay(const struct topo *topo, struct route_state *state, uint32_t mask, int32_t sum, int best)
+{
+	for (; mask; mask &= mask - 1) {
+		int i = __builtin_ctz(mask);
+		int32_t credit = MIN(state->credit[i] + weight_of(&topo->nodes[i]), sum);
+
+		state->credit[i] = credit;
+		if (best == -1 || credit > state->credit[best])
+			best = i;
+	}
+	return best;
 }
 
 static int balance_round_robin(const struct topo *topo, struct route_state *state, uint32_t fit)
 {
-	int count = (int)topo->node_count, best = -1;
+	uint32_t count = (uint32_t)topo->node_count;
+	uint32_t before = (1u << (state->cursor < count ? state->cursor : state->cursor % count)) - 1;
 	int32_t sum = weight_sum(topo, fit);
+	int best;
 
 	ENSURE(fit != 0);
-	for (int n = 0; n < count; n++) {
-		int i = (int)((state->cursor + (uint32_t)n) % (uint32_t)count);
-
-		if (!route_has(fit, i))
-			continue;
-		state->credit[i] = MIN(state->credit[i] + weight_of(&topo->nodes[i]), sum);
-		if (best == -1 || state->credit[i] > state->credit[best])
-			best = i;
-	}
-	ENSURE(best != -1);
+	/* from the cursor on, then those before it */
+	best = pay(topo, state, fit & ~before, sum, -1);
+	best = pay(topo, state, fit & before, sum, best);
 	state->credit[best] = MAX(state->credit[best] - sum, -sum);
 	return best;
 }

@@ -42,7 +42,8 @@ void batch_clear(struct session *s)
 	verdict_unref(&b->verdict);
 	b->kind = BATCH_NONE;
 	b->is_movable = b->only_begins = b->only_ours = b->only_ends = true;
-	b->is_whole = b->has_execute = b->is_sent = b->execute_sent = b->is_streamed = b->unnamed_at_server = b->has_unknown = false;
+	b->is_whole = b->has_execute = b->is_sent = b->execute_sent = b->is_streamed = false;
+	b->unnamed_at_server = b->has_unknown = b->uses_named = b->parses_unnamed = false;
 	b->flags = b->pins = b->uses = 0;
 	b->len = b->sent_len = b->bytes_seen = 0;
 	s->exclude = 0;
@@ -68,6 +69,53 @@ void batch_consume(struct session *s)
 	clear_items(b);
 }
 
+/* ---- portals of statements with effects ---- */
+
+void portals_clear(struct session *s)
+{
+	while (s->portal_count)
+		statement_unref(&s->portals[--s->portal_count].statement);
+	mem_free(s->portals);
+	s->portals = NULL;
+	s->portal_cap = 0;
+}
+
+static struct hash128 portal_id(const char *name)
+{
+	return hash_bytes(name, strlen(name));
+}
+
+static struct portal *portal_find(struct session *s, struct hash128 id)
+{
+	for (size_t i = 0; i < s->portal_count; i++)
+		if (s->portals[i].name.lo == id.lo && s->portals[i].name.hi == id.hi)
+			return &s->portals[i];
+	return NULL;
+}
+
+/* Most statements leave nothing behind, and their portals needn't be known. */
+static void portal_bind(struct session *s, const char *name, struct statement *statement)
+{
+	bool counts = statement && statement->verdict->flags & SQL_F_EFFECTS;
+	struct portal *portal;
+
+	if (!counts && s->portal_count == 0)
+		return;
+	portal = portal_find(s, portal_id(name));
+	if (portal) {
+		statement_unref(&portal->statement);
+		portal->statement = counts ? statement_ref(statement) : NULL;
+		return;
+	}
+	if (!counts)
+		return;
+	if (s->portal_count == s->portal_cap) {
+		s->portal_cap = s->portal_cap ? s->portal_cap * 2 : 2;
+		s->portals = mem_realloc(s->portals, s->portal_cap * sizeof(*s->portals));
+	}
+	s->portals[s->portal_count++] = (struct portal){ portal_id(name), statement_ref(statement) };
+}
+
 /* ---- verdicts ---- */
 
 static void add_verdict(struct session *s, struct verdict *v)
@@ -88,6 +136,45 @@ static void add_verdict(struct session *s, struct verdict *v)
 	b->only_begins &= v->class == SQL_TRANSACTION && (v->flags & SQL_F_BEGINS) && v->statements == 1;
 	b->only_ours &= (v->flags & SQL_F_PGSHUNT) || local_deallocates(s, v);
 	b->only_ends &= v->class == SQL_TRANSACTION && (v->flags & SQL_F_ENDS) && v->statements == 1;
+}
+
+/* What EXECUTE runs, wherever it stands in a text. */
+struct prepared {
+	struct session *s;
+	const struct named *only;       /* what the last one has run */
+};
+
+static void add_prepared(void *owner, const struct sql_effect *effect)
+{
+	struct prepared *p = owner;
+	struct batch *b = &p->s->batch;
+	const struct verdict *v;
+
+	if (effect->kind != SQL_E_EXECUTE)
+		return;
+	p->only = named_get(p->s, effect->name);
+	if (!p->only) {                 /* prepared in this very text, or nowhere */
+		b->pins |= SQL_PIN_UNKNOWN;
+		return;
+	}
+	v = p->only->statement ? p->only->statement->verdict : p->only->verdict;
+	b->flags |= v->flags & (SQL_F_DDL | SQL_F_EXTERNAL | SQL_F_RELEASES | SQL_F_TX_START);
+	b->uses |= v->uses;
+	b->pins |= v->pins | (v->flags & SQL_F_EFFECTS ? SQL_PIN_SETTING : 0);   /* read from a text that isn't this one */
+}
+
+/* The verdict of a text; of a bare EXECUTE that of what was prepared. */
+static void add_text(struct session *s, struct verdict *v, struct span sql)
+{
+	struct prepared p = { s, NULL };
+
+	if (v->flags & SQL_F_EFFECTS)
+		each_statement_effect(sql, add_prepared, &p);
+	s->batch.flags |= v->flags;
+	if (v->flags & SQL_F_EXECUTES && p.only)
+		add_verdict(s, p.only->statement ? p.only->statement->verdict : p.only->verdict);
+	else
+		add_verdict(s, v);
 }
 
 struct hint_owner {
@@ -149,7 +236,7 @@ static bool take_query(struct session *s, const struct wire_msg *m)
 	named_drop(s, "");                      /* as PostgreSQL does */
 	batch_hint(s, sql);
 	v = sql_verdict(s->env->sql, sql, s->mode);
-	add_verdict(s, v);
+	add_text(s, v, sql);
 	verdict_unref(&v);
 	if (b->kind == BATCH_EXTENDED)
 		b->is_movable = false;          /* a simple query inside an unfinished extended batch: let the primary sort it out */
@@ -171,11 +258,12 @@ static bool take_parse(struct session *s, const struct wire_msg *m)
 	item = add_item(b, m);
 	item->statement = statement_intern(s, &parse);
 	item->is_named = parse.name[0] != '\0';
-	item->is_taken = item->is_named && named_find(s, parse.name);
-	if (!item->is_taken)
+	b->parses_unnamed |= !item->is_named;
+	item->is_taken = item->is_named && named_get(s, parse.name);
+	if (!item->is_taken && !s->answer_failed)
 		named_put(s, parse.name, item->statement);
 	batch_hint(s, item->statement->sql);
-	add_verdict(s, item->statement->verdict);
+	add_text(s, item->statement->verdict, item->statement->sql);
 	counter_add(&pool_set_stats(s->set)->client_parse_count, 1);
 	return true;
 }
@@ -190,7 +278,9 @@ static void take_statement(struct session *s, const struct wire_msg *m, const ch
 	item->statement = statement_ref(statement);
 	item->is_named = name[0] != '\0';
 	if (m->type == 'C') {
-		named_drop(s, name);
+		b->has_unknown |= !statement && named_get(s, name);
+		if (!s->answer_failed)
+			named_drop(s, name);
 		return;
 	}
 	if (!statement) {
@@ -199,7 +289,7 @@ static void take_statement(struct session *s, const struct wire_msg *m, const ch
 		return;
 	}
 	batch_hint(s, statement->sql);
-	add_verdict(s, statement->verdict);
+	add_text(s, statement->verdict, statement->sql);
 }
 
 static bool take_bind(struct session *s, const struct wire_msg *m)
@@ -209,6 +299,7 @@ static bool take_bind(struct session *s, const struct wire_msg *m)
 	if (!wire_read_bind(m, &bind, &s->err))
 		return false;
 	take_statement(s, m, bind.statement);
+	portal_bind(s, bind.portal, s->batch.items[s->batch.item_count - 1].statement);
 	counter_add(&pool_set_stats(s->set)->bind_count, 1);
 	return true;
 }
@@ -226,6 +317,37 @@ static bool take_target(struct session *s, const struct wire_msg *m)
 	return true;
 }
 
+static void take_execute(struct session *s, const struct wire_msg *m)
+{
+	struct batch *b = &s->batch;
+	struct item *item = add_item(b, m);
+	const struct portal *portal;
+
+	b->has_execute = true;
+	if (!b->verdict)                        /* a portal bound in an earlier batch: it may do anything, a COMMIT too */
+		b->is_movable = b->only_begins = b->only_ends = false;
+	if (s->portal_count == 0 || !memchr(m->body, '\0', m->body_len))
+		return;
+	portal = portal_find(s, portal_id((const char *)m->body));
+	if (portal && portal->statement) {
+		item->statement = statement_ref(portal->statement);
+		b->flags |= portal->statement->verdict->flags;
+	}
+}
+
+/* The functions behind libpq's large objects (pg_proc.dat): they leave nothing in the session. */
+static bool is_large_object_call(const struct wire_msg *m)
+{
+	static const uint16_t oids[] = { 715, 764, 765, 767, 952, 953, 954, 955, 956, 957, 958, 964, 1004, 3170, 3171, 3172, 3457, 3458, 3459, 3460 };
+	struct cursor c = cursor_of(m->body, m->body_len);
+	uint32_t oid = cursor_u32(&c);
+
+	for (size_t i = 0; i < ARRAY_LEN(oids); i++)
+		if (oids[i] == oid)
+			return true;
+	return false;
+}
+
 /* false: malformed. */
 static bool take_message(struct session *s, const struct wire_msg *m)
 {
@@ -236,7 +358,8 @@ static bool take_message(struct session *s, const struct wire_msg *m)
 	if (m->type == 'F') {
 		b->kind = BATCH_FUNCTION;
 		b->is_movable = b->only_begins = false;
-		b->pins |= SQL_PIN_FUNCTION;            /* by number: nobody knows what it does */
+		if (!is_large_object_call(m))
+			b->pins |= SQL_PIN_FUNCTION;    /* by number: nobody knows what it does */
 		b->is_whole = true;
 		add_item(b, m);
 		return true;
@@ -251,10 +374,8 @@ static bool take_message(struct session *s, const struct wire_msg *m)
 	case 'C':
 		return take_target(s, m);
 	case 'E':
-		b->has_execute = true;
-		if (!b->verdict)                        /* a portal bound in an earlier batch: it may do anything, a COMMIT too */
-			b->is_movable = b->only_begins = b->only_ends = false;
-		break;
+		take_execute(s, m);
+		return true;
 	case 'S':
 		b->is_whole = true;
 		break;
@@ -424,5 +545,5 @@ bool batch_must_move(struct session *s)
 	const struct topo *topo = s->env->topo;
 
 	return !s->batch.is_movable && !s->answer_failed && s->server &&
-	       s->tx == 'I' && !s->pins && s->server->node != topo->primary && topo->primary >= 0;
+	       s->tx == 'I' && !s->server->is_pinned && s->server->node != topo->primary && topo->primary >= 0;
 }

@@ -21,10 +21,12 @@ static bool is_listening(const struct session *s)
 		/* Whether an open batch must leave its standby can only be decided when what was flushed has been answered. */
 		return stream_unsent(s->server->stream) == 0 && (!expects_are_open(s) || s->server->node == s->env->topo->primary);
 	case ST_COPY_IN:
+	case ST_TUNNEL:
 		return stream_unsent(s->server->stream) == 0;
 	case ST_CONSOLE:
 		return !s->console_busy;
 	case ST_WELCOME:
+	case ST_DIAL:
 	case ST_WAIT:
 	case ST_LAY:
 	case ST_RELAY:
@@ -85,6 +87,9 @@ static enum session_event scan(struct session *s)
 		return skip_scan(s);
 	case ST_CONSOLE:
 		return console_scan(s);
+	case ST_TUNNEL:
+		tunnel_from_client(s);
+		return EV_COUNT;
 	default:
 		return batch_scan(s);
 	}
@@ -160,20 +165,32 @@ static struct io_tcp tcp_of(const struct conf *conf)
 		                .user_timeout_ms = (int)(conf->opt.tcp_user_timeout / USEC_PER_MS) };
 }
 
-/* A key no other session of the process has: the worker's number in front, then a counter. */
+struct hash128 session_key_id(uint32_t pid, const uint8_t *key, size_t len)
+{
+	struct hash128 id = hash_bytes(key, len);
+
+	id.hi += pid;
+	return id;
+}
+
+/* The worker's number in front, then a counter; the rest is chance. */
 static void give_key(struct session *s)
 {
 	struct session_env *env = s->env;
-	struct hash128 id;
 
-	do {
-		env->last_key = (env->last_key + 1) & 0xffffff;
-		s->key_pid = (uint32_t)env->worker << 24 | env->last_key;
-		id = (struct hash128){ s->key_pid, 0 };
-	} while (env->last_key == 0 || map_get(&env->by_key, id));
-	map_put(&env->by_key, id, s);
+	env->last_key = (env->last_key % 0xffffff) + 1;
+	s->key_pid = (uint32_t)env->worker << 24 | env->last_key;
 	s->key_len = 4;
 	random_bytes(s->key, sizeof(s->key));
+	map_put(&env->by_key, session_key_id(s->key_pid, s->key, s->key_len), s);
+}
+
+/* Clients of session pooling compare it with pg_backend_pid(). */
+void session_take_pid(struct session *s, uint32_t pid)
+{
+	map_remove(&s->env->by_key, session_key_id(s->key_pid, s->key, s->key_len));
+	s->key_pid = pid;
+	map_put(&s->env->by_key, session_key_id(s->key_pid, s->key, s->key_len), s);
 }
 
 void session_new(struct session_env *env, int fd)
@@ -205,18 +222,21 @@ static void session_free(void *object)
 	struct session *s = object;
 
 	buf_free(&s->held);
-	buf_free(&s->welcome_extra);
 	buf_free(&s->console_text);
 	mem_free(s->expects);
 	mem_free(s->user);
 	mem_free(s->database);
 	mem_free(s->application_name);
 	mem_free(s->tx_err);
+	record_free(s);
+	tunnel_free(s);
 	mem_free(s->policy_copy);
 	mem_free(s->hint_policy);
 	mem_free(s->hint_route_name);
 	vars_free(&s->vars);
 	vars_free(&s->vars_outer);
+	vars_free(&s->vars_begin);
+	vars_free(&s->vars_startup);
 	conf_unref(&s->conf);
 	mem_wipe(s->key, sizeof(s->key));
 	mem_free(s);
@@ -225,12 +245,24 @@ static void session_free(void *object)
 /* What a departing client leaves to its server. An open transaction is rolled back by closing: as if the client had been direct. */
 static enum pool_release leaving(const struct session *s)
 {
-	if (s->batch.is_sent || s->tx != 'I' || !s->is_greeted)         /* not greeted: it was asked for its parameters */
+	uint32_t pins = s->pins & ~PIN_POOL_MODE;
+
+	if (s->server && !s->server->is_pinned && s->home)
+		pins = 0;               /* a standby, borrowed for a read */
+	if (s->batch.is_sent || s->tx != 'I' || !s->is_greeted || s->is_tunnel)         /* not greeted: it was asked for its parameters */
 		return RELEASE_CLOSE;
 	/* A custom setting stays '' whatever one does, and nobody knows what else a function or an unread text has set. */
-	if (s->pins & (SQL_PIN_SETTING | SQL_PIN_FUNCTION | SQL_PIN_UNKNOWN))
+	if (pins & (SQL_PIN_SETTING | SQL_PIN_FUNCTION | SQL_PIN_UNKNOWN))
 		return RELEASE_CLOSE;
-	return s->pins ? RELEASE_RESET : RELEASE_CLEAN;
+	return pins ? RELEASE_RESET : RELEASE_CLEAN;
+}
+
+/* The same for the server it is pinned to, parked between transactions. */
+static enum pool_release leaving_home(const struct session *s)
+{
+	if (s->home_checking || s->pins & (SQL_PIN_SETTING | SQL_PIN_FUNCTION | SQL_PIN_UNKNOWN))
+		return RELEASE_CLOSE;
+	return s->pins & ~PIN_POOL_MODE ? RELEASE_RESET : RELEASE_CLEAN;
 }
 
 void session_bury(struct session *s)
@@ -240,15 +272,18 @@ void session_bury(struct session *s)
 	timer_free(&s->timer);
 	if (s->server)
 		pool_release(&s->server, leaving(s));
+	home_drop(s, s->home ? leaving_home(s) : RELEASE_CLEAN);
+	portals_clear(s);
 	batch_clear(s);
 	expects_clear(s);
 	named_drop_all(s);
 	map_free(&s->named);
 	settings_unref(&s->settings);
+	settings_unref(&s->startup);
 	pool_set_release(&s->set);
 	auth_server_free(&s->login);
 	stream_free(&s->client);
-	map_remove(&s->env->by_key, (struct hash128){ s->key_pid, 0 });
+	map_remove(&s->env->by_key, session_key_id(s->key_pid, s->key, s->key_len));
 	list_remove(&s->link);
 	list_remove(&s->waiting);
 	atomic_fetch_sub(s->env->client_count, 1);

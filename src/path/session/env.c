@@ -44,9 +44,8 @@ void session_refresh_conf(struct session *s)
 
 void session_pins_text(uint32_t pins, char *out, size_t len)
 {
-	size_t at = 0;
+	size_t at = (size_t)snprintf(out, len, "%s", pins & PIN_POOL_MODE ? "pool_mode" : "");
 
-	out[0] = '\0';
 	for (int bit = 0; bit < SQL_PIN_COUNT && at < len; bit++)
 		if (pins & 1u << bit)
 			at += (size_t)snprintf(out + at, len - at, "%s%s", at ? "," : "", sql_pin_name((enum sql_pin)(1u << bit)));
@@ -65,7 +64,7 @@ const char *session_node_name(const struct session *s, int node)
 static bool server_is_stale(const struct session *s)
 {
 	const struct topo *topo = s->env->topo;
-	bool needs_primary = !s->batch.is_movable || s->tx != 'I' || s->pins;
+	bool needs_primary = !s->batch.is_movable || s->is_tunnel || s->tx != 'I' || s->server->is_pinned;
 	const struct topo_node *node;
 
 	if ((size_t)s->server->node >= topo->node_count)
@@ -76,9 +75,18 @@ static bool server_is_stale(const struct session *s)
 	if (s->state == ST_LAY)
 		return !find_node_fits(s, s->server->node);
 	if (needs_primary)
-		return topo->primary >= 0 && topo->primary != s->server->node && s->batch.is_sent + (s->state == ST_HELD) > 0 &&
+		return topo->primary >= 0 && topo->primary != s->server->node && s->batch.is_sent + (s->state == ST_HELD || s->is_tunnel) > 0 &&
 		       node->role != TOPO_STANDBY;
 	return node->state == TOPO_DOWN && !s->delivered;
+}
+
+static bool home_is_stale(const struct session *s)
+{
+	const struct topo *topo = s->env->topo;
+
+	if ((size_t)s->home->node >= topo->node_count)
+		return true;
+	return topo->primary >= 0 && topo->primary != s->home->node && topo->nodes[s->home->node].role != TOPO_STANDBY;
 }
 
 void sessions_topo_sampled(struct session_env *env)
@@ -127,6 +135,8 @@ void sessions_topo_changed(struct session_env *env, const struct topo *before)
 	sessions_topo_sampled(env);
 	LIST_EACH_SAFE(pos, &env->sessions) {
 		struct session *s = LIST_ITEM(pos, struct session, link);
+		if (s->home && home_is_stale(s))
+			home_lose(s);
 		if (s->server ? server_is_stale(s) : s->waits_for == WAIT_SERVER && (moved || !find_node_fits(s, s->waiter_node))) {
 			find_stop_waiting(s);
 			session_step(s, s->server ? EV_S_LOST : EV_P_AGAIN);
@@ -145,7 +155,7 @@ static void kill_session(struct session *s, const char *text)
 
 bool session_at_boundary(const struct session *s)
 {
-	return s->state == ST_READY || s->state == ST_CONSOLE || (s->state == ST_HELD && s->tx == 'I');
+	return s->state == ST_READY || s->state == ST_CONSOLE;
 }
 
 void session_shut(struct session *s)
@@ -169,6 +179,7 @@ static bool timeout_of(const struct session *s, struct timeout *out)
 	case ST_START:
 	case ST_AUTH:
 	case ST_WELCOME:
+	case ST_DIAL:
 		*out = (struct timeout){ opt->client_login_timeout, s->idle_since_us, "08P01", "client_login_timeout" };
 		break;
 	case ST_LAY:
@@ -179,8 +190,6 @@ static bool timeout_of(const struct session *s, struct timeout *out)
 		break;
 	case ST_HELD:
 	case ST_FAILED:
-		if (s->tx == 'I')
-			return false;
 		*out = (struct timeout){ policy->idle_transaction_timeout, s->idle_since_us, "25P03", "idle_transaction_timeout" };
 		break;
 	case ST_READY:
@@ -237,13 +246,12 @@ void sessions_tick(struct session_env *env)
 
 void session_cancel(struct session_env *env, uint32_t pid, const uint8_t *key, size_t key_len)
 {
-	struct session *s = map_get(&env->by_key, (struct hash128){ pid, 0 });
+	struct session *s = map_get(&env->by_key, session_key_id(pid, key, key_len));
 
-	if (!s || key_len != s->key_len || !auth_equal(key, s->key, key_len)) {
-		log_info("cancel request with a key nobody has");
-		return;
-	}
-	session_step(s, EV_K_CANCEL);
+	if (s && pid == s->key_pid && key_len == s->key_len && auth_equal(key, s->key, key_len))
+		session_step(s, EV_K_CANCEL);
+	else
+		log_debug("cancel request with a key that nobody of this worker has");
 }
 
 
@@ -287,17 +295,18 @@ static usec_t waited_us(const struct session *s)
 static void view_of(struct session *s, struct session_view *v)
 {
 	static const char *const levels[] = { "eventual", "bounded", "monotonic", "read_your_writes", "session", "strong" };
+	const struct server *server = s->server ? s->server : s->home;
 	struct need need = s->need;
 
 	*v = (struct session_view){ .user = s->user ? s->user : "", .database = s->database ? s->database : "",
 		                    .state = session_state_text(s->state), .fsm_state = session_state_name(s->state),
-		                    .connected_us = s->connected_us, .wait_us = waited_us(s), .id = s->id, .ptr = s, .link = s->server,
-		                    .remote_pid = s->server ? s->server->backend_pid : 0, .prepared_statements = s->named.used,
+		                    .connected_us = s->connected_us, .wait_us = waited_us(s), .id = s->id, .ptr = s, .link = server,
+		                    .remote_pid = server ? server->backend_pid : 0, .prepared_statements = s->named.used,
 		                    .application_name = s->application_name ? s->application_name : "",
-		                    .node = s->server ? s->server->node : s->last_node, .is_console = s->is_console,
+		                    .node = server ? server->node : s->last_node, .is_console = s->is_console,
 		                    .in_transaction = s->tx != 'I', .is_pinned = s->pins != 0 };
 	/* PgBouncer calls a client with a server active, whatever it does with it. */
-	if (s->state == ST_HELD || s->state == ST_CONSOLE)
+	if (s->state == ST_HELD || s->state == ST_CONSOLE || (s->state == ST_READY && s->home))
 		v->state = "active";
 	if (s->batch_began_us)
 		v->request_us = time_wall_us() - (time_mono_us() - s->batch_began_us);

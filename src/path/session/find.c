@@ -50,7 +50,7 @@ static void wait_timer_fired(void *owner)
 {
 	struct session *s = owner;
 
-	if (s->state == ST_WELCOME || s->waits_for == WAIT_SAMPLE) {
+	if (s->state == ST_WELCOME || s->state == ST_DIAL || s->waits_for == WAIT_SAMPLE) {
 		find_stop_waiting(s);
 		session_step(s, EV_P_AGAIN);
 	} else if (s->waits_for != WAIT_NOTHING) {
@@ -118,7 +118,9 @@ bool find_node_fits(const struct session *s, int node)
 
 	if ((size_t)node >= topo->node_count || topo->nodes[node].state == TOPO_DOWN)
 		return false;
-	return s->state == ST_WELCOME || s->batch.is_movable || node == topo->primary || s->has_hint_route || (s->vars && s->vars->has_route);
+	if (s->state == ST_WELCOME || node == topo->primary || s->has_hint_route || (s->vars && s->vars->has_route))
+		return true;
+	return s->batch.is_movable && s->state != ST_DIAL;
 }
 
 static void took_server(struct session *s, struct server *server)
@@ -160,12 +162,13 @@ static usec_t query_wait(const struct conf_policy *conf)
 
 static void borrow(struct session *s, int node)
 {
+	const struct pool_wish wish = { s->settings, s->epoch };
 	struct server *server = NULL;
 
 	/* currval and lastval belong to the server of the session's last write, as long as nobody else has had it (design 6). */
 	if (s->batch.uses & SQL_PIN_SEQUENCE && s->write_server) {
 		server = pool_take_same(s->set, s->write_node, s->write_server, s->write_seq);
-		if (!server && !s->pins) {
+		if (!server) {
 			err_set(&s->err, "55000", "the server of this session's last write has been lent to others since");
 			err_hint(&s->err, "Use INSERT ... RETURNING, or call currval() and lastval() in the transaction of the write.");
 			session_step(s, EV_P_REFUSED);
@@ -173,7 +176,7 @@ static void borrow(struct session *s, int node)
 		}
 	}
 	if (!server)
-		server = pool_take(s->set, node);
+		server = pool_take(s->set, node, &wish);
 	if (server) {
 		took_server(s, server);
 		return;
@@ -181,7 +184,7 @@ static void borrow(struct session *s, int node)
 	s->waits_for = WAIT_SERVER;
 	s->waiter_node = node;
 	wait_set_timer(s, MAX(query_wait(session_policy(s)) - (time_mono_us() - s->wait_began_us), 0));
-	pool_wait(s->set, node, &s->waiter, server_came, s);
+	pool_wait(s->set, node, &wish, &s->waiter, server_came, s);
 }
 
 static void keep_reason(struct session *s, const struct route_choice *choice)
@@ -264,6 +267,16 @@ void act_find_server(struct session *s)
 	struct route_choice choice;
 	usec_t now = time_mono_us();
 
+	if (session_policy(s)->pool_mode == POOL_STATEMENT && s->batch.flags & SQL_F_BEGINS) {
+		err_set(&s->err, "0A000", "transaction blocks are not allowed in statement pooling mode");
+		err_hint(&s->err, "Set pool_mode = transaction for this database or user.");
+		session_step(s, EV_P_REFUSED);
+		return;
+	}
+	if (home_is_wanted(s)) {
+		home_enter(s);
+		return;
+	}
 	if (!s->wait_began_us) {
 		s->wait_began_us = s->batch_began_us = now;
 		if (conf->consistency == CONS_STRONG)
@@ -289,7 +302,10 @@ void act_find_server(struct session *s)
 		keep_reason(s, &choice);
 		count_choice(s, &choice);
 		watch_standbys(s, &choice, now);
-		borrow(s, choice.node);
+		if (s->home && s->home->node == choice.node)
+			home_enter(s);
+		else
+			borrow(s, choice.node);
 		break;
 	case ROUTE_WAIT_SAMPLE:
 		if (s->waits_for == WAIT_NOTHING)

@@ -24,29 +24,14 @@ static void count_finished(struct session *s)
 	s->idle_since_us = now;
 }
 
-/* Before the session decides whether it keeps its server: DISCARD ALL frees it. */
-void finish_discard(struct session *s)
+/* ALTER ROLE ... SET: who logs in from now on gets servers that have logged in from now on. */
+static void note_defaults(struct session *s)
 {
-	bool was_run = s->batch.kind == BATCH_SIMPLE || s->batch.has_execute;
-
-	if (!was_run || !(s->batch.flags & (SQL_F_DISCARD_ALL | SQL_F_DEALLOCATE)))
+	s->defaults_changed |= (s->batch.flags & SQL_F_DEFAULTS) && !s->answer_failed;
+	if (s->tx != 'I' || !s->defaults_changed)
 		return;
-	if (s->batch.flags & SQL_F_DEALLOCATE) {
-		const char *name = s->batch.verdict ? s->batch.verdict->setting : NULL;
-
-		/* Which statements a DEALLOCATE among others has taken from the server nobody knows: it isn't lent again. */
-		s->server->must_close |= name == NULL || s->answer_failed;
-		if (!s->answer_failed && (!name || !name[0]))
-			server_forget_statements(s->server);
-	}
-	if (s->batch.flags & SQL_F_DISCARD_ALL && s->tx == 'I' && !s->answer_failed) {
-		server_forget_statements(s->server);
-		named_drop_all(s);
-		settings_unref(&s->server->settings);
-		s->server->must_close |= (s->pins & (SQL_PIN_SETTING | SQL_PIN_FUNCTION | SQL_PIN_UNKNOWN)) != 0;
-		s->pins = s->lost_pins = 0;
-		s->text_salt = startup_text_salt(s);
-	}
+	s->defaults_changed = false;
+	pools_bump_epoch(s->env->pools);
 }
 
 static void end_batch(struct session *s)
@@ -59,9 +44,15 @@ static void end_batch(struct session *s)
 		s->write_server = s->server->id;
 		s->write_seq = s->server->lent_seq;
 		s->write_node = s->server->node;
+		s->server->last_writer = s->id;
+		note_defaults(s);
 	}
 	if (s->tx == 'I' && s->vars_outer)
 		vars_end_transaction(s);
+}
+
+static void begin_next(struct session *s)
+{
 	batch_clear(s);
 	s->reason_name[0] = '\0';
 	s->wait_began_us = s->batch_began_us = 0;
@@ -72,6 +63,7 @@ static void end_batch(struct session *s)
 void act_finish_batch(struct session *s)
 {
 	end_batch(s);
+	begin_next(s);
 	if (stream_len(s->server->stream) > 0)
 		server_event(s, STREAM_READABLE);
 	client_pump(s);
@@ -80,7 +72,13 @@ void act_finish_batch(struct session *s)
 void act_finish_and_release(struct session *s)
 {
 	end_batch(s);
-	pool_release(&s->server, s->client_pass_left ? RELEASE_CLOSE : RELEASE_CLEAN);  /* left over: copy data it got half of */
+	portals_clear(s);
+	if (s->client_pass_left)        /* left over: copy data it got half of */
+		lose_server(s);
+	else if (!home_keep(s))
+		pool_release(&s->server, RELEASE_CLEAN);
+	begin_next(s);
+	home_wake(s);
 	client_pump(s);
 }
 
@@ -142,6 +140,8 @@ void act_answer_ready(struct session *s)
 static void rewind_batch(struct session *s)
 {
 	expects_clear(s);
+	record_lost(s);
+	s->sent_statements = s->answered_statements = 0;
 	buf_free(&s->held);
 	s->preludes = 0;
 	s->pass_left = 0;
@@ -183,7 +183,7 @@ bool loss_can_retry(struct session *s)
 {
 	const struct batch *b = &s->batch;
 
-	if (s->delivered || s->tx != 'I' || s->pins || !b->is_whole || s->retries > 2 || (b->flags & SQL_F_EXTERNAL) || b->sent_len == 0)
+	if (s->delivered || s->tx != 'I' || s->server->is_pinned || !b->is_whole || s->retries > 2 || (b->flags & SQL_F_EXTERNAL) || b->sent_len == 0)
 		return false;
 	/* A read that no standby has answered yet may write by what its views and operators call: at the primary it isn't run twice. */
 	if (b->is_movable && s->server->node == s->env->topo->primary && b->verdict && !verdict_is_proved(b->verdict))
@@ -194,7 +194,7 @@ bool loss_can_retry(struct session *s)
 /* A transaction that was open before the batch and that the batch did not try to end: it is lost, and known to be. */
 bool loss_loses_tx(struct session *s)
 {
-	return s->tx != 'I' && !(s->batch.flags & SQL_F_ENDS);
+	return s->tx != 'I' && (!(s->batch.flags & SQL_F_ENDS) || !s->batch.is_sent);
 }
 
 static const char *node_name(const struct session *s)
@@ -229,16 +229,21 @@ static void describe_loss(struct session *s)
 }
 
 /* Whatever a lost write did, later reads must not be older than it. */
-static void lose_server(struct session *s)
+void lose_server(struct session *s)
 {
 	/* What this very batch would have set up is no news to a client that hears of its loss. */
 	uint32_t before = s->batch.is_sent ? s->pins_before : s->pins;
 
+	record_lost(s);
+	s->sent_statements = s->answered_statements = 0;
+	portals_clear(s);
 	if (!s->batch.is_movable)
 		need_add_time(&s->need, time_mono_us());
 	s->env->node_trouble(s->env->owner, s->server->node);
-	s->lost_pins = before;
-	s->pins = 0;
+	if (!s->home) {
+		s->lost_pins = before & ~PIN_POOL_MODE;
+		s->pins = 0;
+	}
 	pool_release(&s->server, RELEASE_CLOSE);
 }
 
@@ -268,13 +273,6 @@ void act_lose_transaction(struct session *s)
 	s->tx = 'E';
 	lose_server(s);
 	err_clear(&s->err);
-}
-
-/* Between transactions, with a server held for its state. */
-void act_lose_state(struct session *s)
-{
-	lose_server(s);
-	client_pump(s);
 }
 
 void act_answer_lost_state(struct session *s)

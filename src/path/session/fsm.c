@@ -4,7 +4,8 @@
 #include "private.h"
 
 enum guard {
-	G_ALWAYS, G_IS_CONSOLE, G_IS_WELCOME, G_HAS_LOST_STATE, G_IS_LOCAL, G_IS_WHOLE, G_KEEPS_SERVER, G_CAN_RETRY, G_LOSES_TX, G_MUST_MOVE,
+	G_ALWAYS, G_IS_CONSOLE, G_IS_REPLICATION,
+	G_IS_WELCOME, G_HAS_LOST_STATE, G_IS_LOCAL, G_IS_WHOLE, G_KEEPS_SERVER, G_CAN_RETRY, G_LOSES_TX, G_MUST_MOVE,
 	G_COPY_HAS_ENDED, G_OWES_SYNC, G_IN_TX, G_NEEDS_LAYING, G_ROLLS_ON, G_ENDS_TX
 };
 
@@ -60,9 +61,13 @@ static bool is_console(struct session *s)
 {
 	return s->is_console;
 }
+static bool is_replication(struct session *s)
+{
+	return s->replication != NULL;
+}
 static bool is_welcome_known(struct session *s)
 {
-	return welcome_find(s) != NULL;
+	return session_policy(s)->pool_mode != POOL_SESSION && welcome_find(s) != NULL;
 }
 static bool has_lost_state(struct session *s)
 {
@@ -74,7 +79,7 @@ static bool is_whole(struct session *s)
 }
 static bool keeps_server(struct session *s)
 {
-	return s->tx != 'I' || s->pins != 0;
+	return s->tx != 'I';
 }
 static bool in_tx(struct session *s)
 {
@@ -92,7 +97,8 @@ static bool owes_sync(struct session *s)
 }
 
 static bool (*const guards[])(struct session *s) = {
-	[G_ALWAYS] = is_always, [G_IS_CONSOLE] = is_console, [G_IS_WELCOME] = is_welcome_known, [G_HAS_LOST_STATE] = has_lost_state,
+	[G_ALWAYS] = is_always, [G_IS_CONSOLE] = is_console, [G_IS_REPLICATION] = is_replication,
+	[G_IS_WELCOME] = is_welcome_known, [G_HAS_LOST_STATE] = has_lost_state,
 	[G_IS_LOCAL] = local_is, [G_IS_WHOLE] = is_whole, [G_KEEPS_SERVER] = keeps_server, [G_CAN_RETRY] = loss_can_retry,
 	[G_LOSES_TX] = loss_loses_tx, [G_MUST_MOVE] = batch_must_move, [G_COPY_HAS_ENDED] = copy_has_ended, [G_OWES_SYNC] = owes_sync,
 	[G_NEEDS_LAYING] = lay_is_needed, [G_ROLLS_ON] = local_rolls_on, [G_IN_TX] = in_tx,

@@ -1,6 +1,6 @@
-/* Settings are laid on a server before the batch goes to it. The batch waits for the answer: sent along, it would run without its
- * settings when they fail, and a write that runs in the wrong search_path is worse than a round trip, which only a change of settings
- * costs. */
+/* What a batch takes for granted is laid on its server first: settings, statements prepared by SQL. The batch waits for the answer: sent
+ * along, it would run without its settings when they fail, and a write that runs in the wrong search_path is worse than a round trip,
+ * which only a change of settings costs. */
 #include <stdio.h>
 
 #include "private.h"
@@ -8,15 +8,50 @@
 #define LAY_TRIES_MAX 3
 #define LAY_MESSAGE_MAX_BYTES 65536u
 
-/* What currval() would tell a session that has never written is another session's. */
+/* currval() and lastval() of a session that uses them must tell of its own writes only: where another session has written last, the
+ * server forgets its sequences before this one writes, or asks. */
 static bool forgets_sequences(const struct session *s)
 {
-	return s->batch.uses & SQL_PIN_SEQUENCE && !s->write_server && !s->pins;
+	bool asks = s->batch.uses & SQL_PIN_SEQUENCE;
+
+	if (!asks && !(s->reads_sequences && !s->batch.is_movable))
+		return false;
+	return s->server->last_writer && s->server->last_writer != s->id;
 }
 
 bool lay_is_needed(struct session *s)
 {
-	return s->tx == 'I' && (s->server->settings != s->settings || forgets_sequences(s));
+	if (s->tx == 'E')
+		return false;
+	if (s->tx == 'I' && ((s->server->settings != s->settings && !FAULT_NO_REPLAY) || forgets_sequences(s)))
+		return true;
+	return names_need_laying(s) && !FAULT_NO_PREPARE;
+}
+
+static void laid(struct session *s)
+{
+	stream_set_window(s->server->stream, 0);
+	if (s->tx == 'I') {
+		settings_unref(&s->server->settings);
+		s->server->settings = settings_ref(s->settings);
+	}
+	session_step(s, EV_S_READY);
+}
+
+static void note_parameter(struct session *s, const struct wire_msg *m)
+{
+	const char *name, *value;
+	struct err err;
+
+	if (wire_read_parameter_status(m, &name, &value, &err))
+		server_set_parameter(s->server, name, value);
+}
+
+/* A statement could not be prepared: what uses it will hear of that, and nobody after this session. */
+static void distrust(struct server *server)
+{
+	server->must_close = true;
+	server_forget_statements(server);
 }
 
 static void lay_readable(struct session *s)
@@ -33,16 +68,20 @@ static void lay_readable(struct session *s)
 			stream_set_window(stream, LAY_MESSAGE_MAX_BYTES + WIRE_HEADER_BYTES);
 			return;
 		}
-		if (rc == WIRE_FAIL || type == 'E') {
+		if (rc == WIRE_DONE && type == 'S')
+			note_parameter(s, &m);
+		if (rc == WIRE_FAIL || (type == 'E' && s->lay_settings > 0)) {
 			session_step(s, EV_S_RETRY);
 			return;
 		}
+		if (type == 'E')
+			distrust(s->server);
 		stream_consume(stream, m.total);
-		if (type == 'Z') {
-			stream_set_window(stream, 0);
-			settings_unref(&s->server->settings);
-			s->server->settings = settings_ref(s->settings);
-			session_step(s, EV_S_READY);
+		if (type != 'Z')
+			continue;
+		s->lay_settings -= s->lay_settings > 0;
+		if (--s->lay_left == 0) {
+			laid(s);
 			return;
 		}
 	}
@@ -60,26 +99,32 @@ static void lay_event(void *owner, enum stream_event event)
 
 void act_lay_settings(struct session *s)
 {
-	struct buf sql = { NULL, 0, 0 };
+	struct buf *out = stream_queued(s->server->stream);
 
 	find_stop_waiting(s);
 	stream_set_owner(s->server->stream, lay_event, s);
-	settings_diff(s->server->settings, s->settings, &sql);
-	if (forgets_sequences(s))
-		buf_add_str(&sql, "DISCARD SEQUENCES;");
-	wire_put_query(stream_queued(s->server->stream), buf_cstr(&sql));
+	s->lay_settings = s->tx == 'I' ? settings_lay(s->server->settings, s->settings, out) : 0;
+	s->lay_left = s->lay_settings;
+	if (s->tx == 'I' && forgets_sequences(s)) {
+		wire_put_query(out, "DISCARD SEQUENCES");
+		s->lay_left++;
+		s->server->last_writer = 0;
+	}
+	s->lay_left += names_lay(s, out);
 	stream_flush(s->server->stream);
-	buf_free(&sql);
+	if (s->lay_left == 0)           /* lists that differ in their order only */
+		laid(s);
 }
 
-/* Nothing of the batch has been sent: another server may do. */
+/* Nothing of the batch has been sent: another server may do. But a home has no like. */
 void act_lay_elsewhere(struct session *s)
 {
-	s->env->node_trouble(s->env->owner, s->server->node);
-	pool_release(&s->server, RELEASE_CLOSE);
-	if (++s->retries > LAY_TRIES_MAX) {
+	bool was_home = s->server->is_pinned;
+
+	lose_server(s);
+	if (was_home || ++s->retries > LAY_TRIES_MAX) {
 		err_set(&s->err, "08006", "the settings of this session could not be laid on any server");
-		err_hint(&s->err, "A start-up parameter that was accepted before is refused now; connect again. The statement was not run.");
+		err_hint(&s->err, "A setting that was accepted before is refused now; connect again. The statement was not run.");
 		session_step(s, EV_P_REFUSED);
 		return;
 	}
@@ -89,6 +134,6 @@ void act_lay_elsewhere(struct session *s)
 
 void act_cancel_laying(struct session *s)
 {
-	pool_release(&s->server, RELEASE_CLOSE);
+	lose_server(s);
 	act_answer_canceled(s);
 }

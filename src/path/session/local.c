@@ -33,6 +33,8 @@ bool local_is(struct session *s)
 {
 	const struct batch *b = &s->batch;
 
+	if (s->tx == 'E' && s->server && b->verdict)
+		return false;           /* the server says it: 25P02 */
 	return asks_nothing(b) || (b->verdict && b->only_ours && !b->has_unknown && !b->is_sent);
 }
 
@@ -40,7 +42,7 @@ bool local_deallocates(struct session *s, const struct verdict *v)
 {
 	if (!(v->flags & SQL_F_DEALLOCATE) || !v->setting)
 		return false;
-	return v->setting[0] ? named_find(s, v->setting) != NULL : !(s->pins & SQL_PIN_PREPARE);
+	return !v->setting[0] || named_get(s, v->setting);
 }
 
 static bool is_rollback(const struct verdict *v)
@@ -69,8 +71,7 @@ void act_roll_on(struct session *s)
 	s->tx = 'I';
 	mem_free(s->tx_err);
 	s->tx_err = NULL;
-	if (s->vars_outer)
-		vars_end_transaction(s);
+	vars_end_transaction(s);
 	act_find_server(s);
 }
 

@@ -4,6 +4,17 @@
 
 #include "pgshunt/session.h"
 
+/* Faults built in on purpose, to show that the tests find them. */
+#ifndef FAULT_NO_REPLAY
+#define FAULT_NO_REPLAY 0
+#endif
+#ifndef FAULT_NO_PIN
+#define FAULT_NO_PIN 0
+#endif
+#ifndef FAULT_NO_PREPARE
+#define FAULT_NO_PREPARE 0
+#endif
+
 enum session_state {
 #define STATE(name, text) ST_##name,
 #include "session_fsm.def"
@@ -19,28 +30,37 @@ enum session_event {
 
 /* ---- statements: texts that were parsed by the protocol, interned a worker ---- */
 
+#define STATEMENT_NAME_LEN 35           /* "ps_" and 32 hexadecimal digits */
 struct statement {
 	struct hash128 id;              /* of parameter types and text */
 	size_t refs;
 	struct session_env *env;
 	struct verdict *verdict;
+	uint64_t salt;                  /* text_salt at that time ... */
+	struct settings *settings;      /* ... and the settings, if has_settings */
+	bool has_settings;
 	uint16_t type_count;
 	const uint8_t *types;           /* 4 bytes each, as in the message */
 	struct span sql;
-	char server_name[36];           /* under which servers know it: from its id, so that nobody has to remember one */
+	char server_name[STATEMENT_NAME_LEN + 1];       /* under which servers know it: from its id, so that nobody has to remember one */
 };
 struct statement *statement_intern(struct session *s, const struct wire_parse *parse);
 struct statement *statement_ref(struct statement *statement);
 void statement_unref(struct statement **statement);
-void statement_server_name(struct hash128 id, char out[36]);
+void statement_server_name(struct hash128 id, char out[STATEMENT_NAME_LEN + 1]);
 
-/* A client's named statement. */
+/* A client's named statement: parsed by the protocol, or prepared by SQL. */
 struct named {
 	char *name;
-	struct statement *statement;
+	struct statement *statement;    /* NULL: by SQL */
+	char *sql;                      /* the PREPARE statement */
+	struct verdict *verdict;        /* of the query in it */
+	struct hash128 id;              /* of what the name stands for */
 };
-struct statement *named_find(struct session *s, const char *name);     /* "" = the unnamed one; NULL = none */
+const struct named *named_get(const struct session *s, const char *name);      /* NULL = none */
+struct statement *named_find(struct session *s, const char *name);     /* "" = the unnamed one; NULL = none by the protocol */
 void named_put(struct session *s, const char *name, struct statement *statement);      /* takes its own reference */
+struct hash128 named_put_sql(struct session *s, const char *name, const char *sql, const char *query);
 void named_drop(struct session *s, const char *name);
 void named_drop_all(struct session *s);
 
@@ -53,7 +73,7 @@ struct item {
 	bool is_named;                  /* Parse, Bind, Describe, Close of a statement with a name */
 	bool is_taken;                  /* Parse of a name that is in use: an error when its turn comes */
 	uint32_t off, len;              /* in the client's window */
-	struct statement *statement;    /* Parse, Bind, Describe, Close; a reference */
+	struct statement *statement;    /* Parse, Bind, Describe, Close; Execute of one with effects; a reference */
 };
 
 #define BATCH_INLINE_ITEMS 6
@@ -68,6 +88,8 @@ struct batch {
 	bool has_execute;
 	bool is_sent;                   /* part of it (or all) has been given to a server */
 	bool execute_sent;              /* that part held an Execute */
+	bool parses_unnamed;            /* a Parse of the unnamed statement has not been answered */
+	bool uses_named;                /* statements that stand prepared at the server: their plans may be out of date */
 	bool is_streamed;               /* too long to be held: bytes go on as they come */
 	bool unnamed_at_server;         /* the unnamed statement has been given to the server in this batch */
 	bool has_unknown;               /* names a statement we don't know: the server says the error */
@@ -84,6 +106,7 @@ struct batch {
 /* Looks at the client's window and extends the batch. Returns the event it gives rise to, or EV_COUNT when more bytes are needed. */
 enum session_event batch_scan(struct session *s);
 void batch_clear(struct session *s);
+void portals_clear(struct session *s);                 /* the transaction has ended, and its portals with it */
 /* The batch's bytes are no longer needed for a retry. */
 void batch_consume(struct session *s);
 void batch_hint(struct session *s, struct span sql);
@@ -91,7 +114,8 @@ void batch_hint(struct session *s, struct span sql);
 /* ---- what a server still has to answer, where its answers are not the client's one to one ---- */
 
 enum expect_kind {
-	EX_PARSE, EX_PARSE_OURS, EX_PARSE_FAKE, EX_PARSE_TAKEN, EX_BIND, EX_CLOSE, EX_CLOSE_OURS, EX_CLOSE_FAKE, EX_DESCRIBE, EX_EXECUTE, EX_SYNC
+	EX_PARSE, EX_PARSE_OURS, EX_PARSE_FAKE, EX_PARSE_TAKEN, EX_BIND, EX_BIND_OURS, EX_CLOSE, EX_CLOSE_OURS, EX_CLOSE_FAKE, EX_DESCRIBE,
+	EX_EXECUTE, EX_EXECUTE_OURS, EX_SYNC
 };
 struct expect {
 	enum expect_kind kind;
@@ -108,7 +132,16 @@ struct session_vars {
 	bool has_route, trace;
 };
 
-enum pending_wait { WAIT_NOTHING, WAIT_SAMPLE, WAIT_PRIMARY, WAIT_NODE, WAIT_SERVER };
+enum pending_wait { WAIT_NOTHING, WAIT_SAMPLE, WAIT_PRIMARY, WAIT_NODE, WAIT_SERVER, WAIT_HOME };
+
+/* Beside enum sql_pin: pool_mode = session keeps the primary server for the client's life. */
+#define PIN_POOL_MODE (1u << 30)
+
+/* A portal whose Execute will change the session's state: which statement it was bound to. */
+struct portal {
+	struct hash128 name;
+	struct statement *statement;
+};
 
 struct session {
 	struct list link;               /* env->sessions */
@@ -119,26 +152,37 @@ struct session {
 	uint64_t id;
 	struct stream *client;
 	struct server *server;          /* borrowed; NULL when none */
+	struct server *home;            /* the server this session is pinned to, while it isn't the one in use: see home.c */
 	/* identity */
 	char *user, *database, *application_name;
 	uint32_t protocol;
 	uint32_t key_pid;
 	uint8_t key[32];
 	size_t key_len;
-	bool is_console, is_greeted;
+	bool is_console, is_greeted, is_tunnel;
+	struct buf *replication;        /* a replication client's start-up parameters until its server is dialled; NULL = none */
 	enum console_role role;
 	struct auth_server *login;
 	struct pool_set *set;
-	struct settings *settings;      /* start-up parameters */
+	uint32_t epoch;                 /* pools_epoch() at the login */
+	struct settings *settings;      /* what it has set and committed: every server it borrows gets them */
+	struct settings *startup;       /* start-up parameters: where RESET leads */
+	struct record *record;          /* of the open transaction and the batch under way; NULL = nothing to record */
+	unsigned sent_statements, answered_statements;  /* of the batch under way */
 	struct conf *conf;
 	const struct conf_policy *policy;       /* conf's own, or policy_copy */
 	struct conf_policy *policy_copy;
 	struct session_vars *vars;
 	struct session_vars *vars_outer;        /* as they were before a SET LOCAL: they come back with the transaction's end */
+	struct session_vars *vars_begin;        /* as they were before the transaction's first change, if vars_are_kept */
+	struct session_vars *vars_startup;      /* as the start-up packet has them */
+	bool vars_are_kept;
 	struct sql_mode mode;
 	/* statements */
 	struct map named;
 	struct statement *unnamed;
+	struct portal *portals;
+	size_t portal_count, portal_cap;
 	bool unnamed_streamed;          /* too long to be read: only the server it pins us to knows it */
 	/* the batch under way */
 	struct batch batch;
@@ -161,6 +205,7 @@ struct session {
 	bool skips_message;             /* SKIP: the rest of one long simple query, which no Sync follows */
 	bool copy_ended, trace_told;
 	unsigned preludes;              /* ReadyForQuery messages to swallow: see breaks_tx */
+	unsigned lay_left, lay_settings;        /* LAY: ReadyForQuery messages to come; the first of them answer settings */
 	size_t pass_left;               /* bytes of a long server message still to be passed on */
 	size_t client_pass_left;        /* the same of a long client message */
 	struct buf held;                /* the answer's beginning, kept back until something is delivered */
@@ -169,8 +214,13 @@ struct session {
 	/* pins and sequences */
 	uint32_t pins, lost_pins;       /* enum sql_pin */
 	uint32_t pins_before;           /* as they were when the batch under way was sent */
+	uint32_t pins_at_begin;         /* and when its transaction began */
 	uint64_t text_salt;             /* keeps apart texts whose constants PostgreSQL reads under different settings */
+	uint64_t salt_extra;            /* the same for settings nobody knows */
+	struct map temp_names;          /* while pinned by temporary tables: what they may be called */
+	bool temp_names_unknown, home_checking, reads_sequences;
 	bool is_serializable;           /* asked for at start-up: a standby can't */
+	bool defaults_changed;          /* ALTER ROLE ... SET in the open transaction */
 	uint64_t write_server, write_seq;       /* server of the last write and its lent_seq: currval, lastval */
 	int write_node;
 	/* waiting */
@@ -184,7 +234,6 @@ struct session {
 	struct err *tx_err;             /* FAILED: to be told once; NULL = has been */
 	bool client_at_end, pumping, closing_asked, asked_ssl, asked_gssenc;
 	/* console, welcome */
-	struct buf welcome_extra;
 	struct buf console_text;
 	bool console_busy;
 };
@@ -206,7 +255,6 @@ enum session_event startup_scan(struct session *s);
 enum session_event password_scan(struct session *s);
 bool startup_take_options(const char *options, wire_option_fn *fn, void *owner, struct buf *kept, struct err *err);
 void startup_watch_parameter(struct session *s, const char *name, const char *value);  /* a ParameterStatus the client is told */
-uint64_t startup_text_salt(const struct session *s);
 bool login_admit(struct session *s);
 void startup_server_event(void *owner, enum stream_event event);
 void welcome_forget_all(struct session_env *env);
@@ -217,8 +265,16 @@ bool vars_reset(struct session *s, const char *name, struct err *err);
 void vars_free(struct session_vars **vars);
 void vars_set_local(struct session *s);                /* what follows holds until the transaction ends */
 void vars_end_transaction(struct session *s);
+void vars_commit(struct session *s);
+void vars_rollback(struct session *s);
+void vars_reset_all(struct session *s);
+void vars_logged_in(struct session *s);
 const char *vars_warning(const struct session *s, const char *name);    /* after a SET; NULL = nothing to say */
 bool vars_show(struct session *s, const char *name, char *out, size_t len, struct err *err);
+
+/* client.c */
+void session_take_pid(struct session *s, uint32_t pid);        /* the cancel key's process id becomes that of its server */
+struct hash128 session_key_id(uint32_t pid, const uint8_t *key, size_t len);
 
 /* find.c */
 bool find_is_final(const struct err *err);             /* a login error that every node would give: password, database, rights */
@@ -234,11 +290,44 @@ void expects_clear(struct session *s);
 void expects_add(struct session *s, enum expect_kind kind, struct statement *statement, const char *name);
 bool expects_are_open(const struct session *s);
 void relay_deliver(struct session *s);
+void lose_server(struct session *s);                   /* finish.c: it is gone, with what it held */
 void relay_answer_fakes(struct session *s);            /* after sending: nothing may come that they could stand in front of */
-void finish_discard(struct session *s);                /* what DISCARD ALL and DEALLOCATE leave of our knowledge */
 
 /* lay.c */
 bool lay_is_needed(struct session *s);
+
+/* record.c */
+/* An Execute of a statement with effects is sent: what must go behind it is added to echo; true: there is some. */
+bool record_execute(struct session *s, struct span sql, struct buf *echo);
+/* The same for a simple query; rewritten gets the whole text with its echoes. */
+bool record_query(struct session *s, struct span text, struct buf *rewritten);
+bool record_is_open(const struct session *s);                  /* settings of a transaction that has not committed */
+bool record_hides_answer(const struct session *s);             /* what comes now answers an echo */
+/* Texts of ours in the client's simple query move what stands behind them. */
+bool record_moves_positions(const struct session *s);
+unsigned record_position(const struct session *s, unsigned position);  /* of the text sent -> of the client's */
+void record_row(struct session *s, const struct wire_msg *m);
+void record_answered(struct session *s, const struct wire_msg *m);     /* CommandComplete, EmptyQueryResponse, PortalSuspended */
+void record_ready(struct session *s);
+void record_lost(struct session *s);
+void record_free(struct session *s);
+void record_watch(struct session *s);                          /* the end of the transaction is of interest */
+void record_salt(struct session *s);
+
+/* names.c */
+void each_statement_effect(struct span text, sql_effect_fn *fn, void *owner);
+bool names_need_laying(const struct session *s);
+unsigned names_lay(struct session *s, struct buf *out);        /* how many ReadyForQuery messages answer it */
+
+/* home.c */
+bool home_is_wanted(struct session *s);                        /* the batch must or may best run on the server it is pinned to */
+void home_enter(struct session *s);
+void home_begin(struct session *s);                            /* pool_mode = session: the server of the login stays */
+bool home_keep(struct session *s);                             /* at the end of a batch: true when the server stays ours */
+void home_lose(struct session *s);
+void home_drop(struct session *s, enum pool_release how);
+void home_name_temp(struct session *s);                        /* the batch creates temporary objects: remembers their names */
+void home_wake(struct session *s);                             /* what the home server has said meanwhile may go to the client now */
 
 /* local.c */
 bool local_rolls_on(struct session *s);
@@ -246,6 +335,11 @@ bool local_is(struct session *s);
 bool local_ends_tx(struct session *s);
 /* A DEALLOCATE that concerns the protocol's statements alone, which are ours to keep. */
 bool local_deallocates(struct session *s, const struct verdict *v);
+
+/* tunnel.c */
+void tunnel_keep_parameters(struct session *s, const struct wire_startup *packet);
+void tunnel_from_client(struct session *s);
+void tunnel_free(struct session *s);
 
 /* console.c */
 enum session_event console_scan(struct session *s);
@@ -256,6 +350,7 @@ bool loss_loses_tx(struct session *s);
 bool batch_must_move(struct session *s);
 bool relay_copy_ends(struct session *s);
 const struct buf *welcome_find(struct session *s);
+const char *welcome_value(struct session *s, const char *name);        /* as the client was told at its login; NULL = it wasn't */
 
 /* fsm.c: first row to look at for each (state, event); made once for an env */
 uint8_t *fsm_index_new(void);

@@ -91,7 +91,7 @@ static void evict(struct sending *snd)
 	size_t most = (size_t)snd->s->conf->opt.max_prepared_statements;
 	struct server_statement *oldest;
 	struct hash128 id;
-	char name[36];
+	char name[STATEMENT_NAME_LEN + 1];
 
 	if (snd->s->answer_failed)
 		return;
@@ -114,6 +114,12 @@ static void put_parse(struct sending *snd, struct statement *statement, const ch
 	counter_add(&pool_set_stats(snd->s->set)->server_parse_count, 1);
 }
 
+static void put_parse_text(struct sending *snd, const char *sql)
+{
+	wire_put_parse(snd->out, "", span_of(sql), 0, NULL);
+	expect(snd, EX_PARSE_OURS, NULL, NULL);
+}
+
 static bool is_prepared(const struct sending *snd, const struct statement *statement)
 {
 	if (server_has_statement(snd->server, statement->id))
@@ -126,6 +132,12 @@ static bool is_prepared(const struct sending *snd, const struct statement *state
 	return false;
 }
 
+/* In a failed transaction PostgreSQL parses nothing but what ends it. */
+static bool is_refused_now(const struct session *s, const struct statement *statement)
+{
+	return s->tx == 'E' && !(statement->verdict->flags & (SQL_F_ENDS | SQL_F_ROLLBACK_TO));
+}
+
 static void send_parse(struct sending *snd, const struct item *item)
 {
 	if (!item->is_named || !item->statement) {
@@ -135,11 +147,14 @@ static void send_parse(struct sending *snd, const struct item *item)
 		return;
 	}
 	end_run(snd);
-	if (item->is_taken) {           /* something the server refuses, so that it too ignores what follows up to Sync */
+	if (item->is_taken) {           /* behind the analysis something the server refuses, so that it too ignores what follows up to Sync */
+		evict(snd);
+		if (!is_prepared(snd, item->statement) || is_refused_now(snd->s, item->statement))
+			put_parse(snd, item->statement, item->statement->server_name, EX_PARSE_OURS, "");
 		wire_put_target(snd->out, 'D', 'S', "pgshunt: name in use");
 		expect(snd, EX_PARSE_TAKEN, NULL, item_name(snd, item));
-	} else if (is_prepared(snd, item->statement)) {
-		expect(snd, EX_PARSE_FAKE, NULL, NULL);
+	} else if (is_prepared(snd, item->statement) && !is_refused_now(snd->s, item->statement)) {
+		expect(snd, EX_PARSE_FAKE, NULL, item_name(snd, item));
 	} else {
 		evict(snd);
 		put_parse(snd, item->statement, item->statement->server_name, EX_PARSE, item_name(snd, item));
@@ -152,7 +167,7 @@ static void prepare(struct sending *snd, const struct item *item)
 {
 	struct batch *b = &snd->s->batch;
 
-	if (item->is_named ? is_prepared(snd, item->statement) : b->unnamed_at_server)
+	if ((item->is_named ? is_prepared(snd, item->statement) : b->unnamed_at_server) || FAULT_NO_PREPARE)
 		return;
 	end_run(snd);
 	if (item->is_named)
@@ -202,6 +217,7 @@ static void send_using(struct sending *snd, const struct item *item, enum expect
 		drop_unnamed(snd, item);
 	if (item->statement) {
 		prepare(snd, item);
+		snd->s->batch.uses_named |= item->is_named;
 		if (item->is_named)
 			put_renamed(snd, item, item->statement->server_name);
 		else
@@ -218,11 +234,65 @@ static void send_close(struct sending *snd, const struct item *item)
 	if (item->is_named && item->statement) {
 		end_run(snd);
 		leave_out(snd, item);
-		expect(snd, EX_CLOSE_FAKE, NULL, NULL);
+		expect(snd, EX_CLOSE_FAKE, item->statement, item_name(snd, item));
 		return;
 	}
+	if (item->is_named)
+		server_drop_name(snd->server, item_name(snd, item));    /* one prepared by SQL: the server's own name for it */
 	pass(snd, item);
 	expect(snd, EX_CLOSE, NULL, NULL);
+}
+
+/* A statement of ours in the middle of the client's: by a portal of its own, the client's unnamed one may still be in use. */
+static void put_ours(struct sending *snd, const char *sql)
+{
+	static const char portal[] = "pgshunt";
+	static const uint8_t nothing[8] = { 0 };
+
+	end_run(snd);
+	put_parse_text(snd, sql);
+	buf_add_u8(snd->out, 'B');
+	buf_add_u32(snd->out, 4 + sizeof(portal) + 1 + 6);
+	buf_add(snd->out, portal, sizeof(portal));
+	buf_add(snd->out, nothing, 1 + 6);              /* the unnamed statement; no formats, no parameters, no result formats */
+	expect(snd, EX_BIND_OURS, NULL, NULL);
+	buf_add_u8(snd->out, 'E');
+	buf_add_u32(snd->out, 4 + sizeof(portal) + 4);
+	buf_add(snd->out, portal, sizeof(portal));
+	buf_add(snd->out, nothing, 4);
+	expect(snd, EX_EXECUTE_OURS, NULL, NULL);
+	wire_put_target(snd->out, 'C', 'P', portal);
+	expect(snd, EX_CLOSE_OURS, NULL, NULL);
+	snd->s->batch.unnamed_at_server = false;        /* ours has taken its place */
+}
+
+static void send_execute(struct sending *snd, const struct item *item)
+{
+	struct buf echo = { NULL, 0, 0 };
+
+	pass(snd, item);
+	expect(snd, EX_EXECUTE, NULL, NULL);
+	if (!item->statement)
+		snd->s->sent_statements++;
+	else if (record_execute(snd->s, item->statement->sql, &echo))
+		put_ours(snd, buf_cstr(&echo));
+	buf_free(&echo);
+}
+
+static void send_query(struct sending *snd, const struct item *item)
+{
+	struct buf rewritten = { NULL, 0, 0 };
+	const char *text = (const char *)snd->window + item->off + WIRE_HEADER_BYTES;
+
+	expect(snd, EX_SYNC, NULL, NULL);
+	if (snd->s->batch.flags & SQL_F_EFFECTS && record_query(snd->s, span_of(text), &rewritten)) {
+		end_run(snd);
+		wire_put_query(snd->out, buf_cstr(&rewritten));
+		leave_out(snd, item);
+	} else {
+		pass(snd, item);
+	}
+	buf_free(&rewritten);
 }
 
 static void send_item(struct sending *snd, const struct item *item)
@@ -241,10 +311,12 @@ static void send_item(struct sending *snd, const struct item *item)
 		send_close(snd, item);
 		return;
 	case 'E':
-		expect(snd, EX_EXECUTE, NULL, NULL);
-		break;
-	case 'S':
+		send_execute(snd, item);
+		return;
 	case 'Q':
+		send_query(snd, item);
+		return;
+	case 'S':
 	case 'F':
 		expect(snd, EX_SYNC, NULL, NULL);
 		break;
@@ -260,7 +332,7 @@ static bool needs_tracking(const struct sending *snd)
 	const struct batch *b = &snd->s->batch;
 	bool has_unnamed = b->unnamed_at_server;
 
-	if (!b->is_whole || b->has_unknown || snd->s->expect_count > 0)
+	if (!b->is_whole || b->has_unknown || b->flags & SQL_F_EFFECTS || snd->s->expect_count > 0)
 		return b->kind == BATCH_EXTENDED;
 	for (size_t i = 0; i < b->item_count; i++) {
 		const struct item *item = &b->items[i];
@@ -289,15 +361,18 @@ static void begin_sending(struct session *s)
 	stream_set_owner(s->server->stream, server_event, s);
 	s->batch.is_sent = true;
 	s->delivered = false;
-	if (s->tx != 'I' || s->pins) {
+	if (s->tx != 'I' || s->server->is_pinned) {
 		s->last_reason = s->tx != 'I' ? ROUTE_R_TRANSACTION : ROUTE_R_PINNED;
 		session_pins_text(s->tx != 'I' ? 0 : s->pins, s->last_reason_name, sizeof(s->last_reason_name));
 		s->last_node = s->server->node;
 	}
 	if (!s->batch_began_us)
 		s->batch_began_us = time_mono_us();
-	if (s->tx == 'I')
+	if (s->tx == 'I') {
 		s->tx_began_us = s->batch_began_us;
+		s->pins_at_begin = s->pins;
+	}
+	s->reads_sequences |= (s->batch.uses & SQL_PIN_SEQUENCE) != 0;
 	s->server->request_us = s->batch_began_us;
 	counter_add(&stats->query_count, 1);
 	counter_add(is_read ? &node->reads : &node->writes, 1);
@@ -310,15 +385,22 @@ static void take_pins(struct session *s)
 	bool is_run = s->batch.kind != BATCH_EXTENDED || s->batch.has_execute || s->tx != 'I';
 	uint32_t pins = s->batch.pins & ~(uint32_t)SQL_PIN_SEQUENCE;
 
-	if (!is_run)
+	if (!is_run || FAULT_NO_PIN)
 		return;
-	if (pins && !s->pins)
+	if (session_policy(s)->pool_mode == POOL_SESSION && s->server->node == s->env->topo->primary)
+		pins |= PIN_POOL_MODE;
+	if ((pins | s->pins) & SQL_PIN_TEMP)
+		home_name_temp(s);
+	if (!pins)
+		return;
+	if (!s->pins)
 		counter_add(&s->env->stats->pins, 1);
 	s->pins |= pins;
-	if (pins)
-		pool_pin(s->server);
-	if (pins & (SQL_PIN_SETTING | SQL_PIN_FUNCTION | SQL_PIN_UNKNOWN))
-		s->text_salt = s->text_salt * 31 + s->id + 1;
+	pool_pin(s->server);
+	if (pins & (SQL_PIN_SETTING | SQL_PIN_FUNCTION | SQL_PIN_UNKNOWN)) {
+		s->salt_extra = ++s->env->last_salt * 31 + s->id;
+		record_salt(s);
+	}
 }
 
 void act_send_batch(struct session *s)
@@ -341,7 +423,7 @@ void act_send_batch(struct session *s)
 	stream_send(s->server->stream, snd.window + snd.run_from, snd.run_to - snd.run_from);
 	b->sent_len = b->len;
 	b->execute_sent = b->has_execute;
-	if (!(b->is_whole && !s->delivered && (b->is_movable || b->only_begins)))
+	if (!(b->is_whole && !s->delivered && (b->is_movable || b->only_begins || b->uses_named)))
 		batch_consume(s);
 	if (s->state == ST_OPEN)
 		relay_answer_fakes(s);

@@ -38,7 +38,7 @@ static bool put_setting(struct startup_list *list, const char *name, const char 
 		}
 	if (list->count == SETTINGS_MAX || strlen(name) > 63 || strlen(value) > SETTING_MAX_BYTES)
 		return err_set(err, "08P01", "too many or too long start-up parameters");
-	list->items[list->count++] = (struct setting){ name, value };
+	list->items[list->count++] = (struct setting){ name, value, NULL };
 	return true;
 }
 
@@ -61,24 +61,6 @@ static bool take_parameter(void *owner, const char *name, const char *value, str
 	return put_setting(list, name, value, err);
 }
 
-/* Of all settings but the name of the application, which changes nothing in a text. */
-uint64_t startup_text_salt(const struct session *s)
-{
-	struct buf text = { NULL, 0, 0 };
-	struct hash128 id = { 0, 0 };
-
-	for (size_t i = 0; s->settings && i < s->settings->count; i++) {
-		if (strcasecmp(s->settings->items[i].name, "application_name") == 0)
-			continue;
-		buf_add_cstr(&text, s->settings->items[i].name);
-		buf_add_cstr(&text, s->settings->items[i].value);
-	}
-	if (text.len)
-		id = hash_bytes(text.data, text.len);
-	buf_free(&text);
-	return id.lo;
-}
-
 static bool take_parameters(struct session *s, const struct wire_startup *packet)
 {
 	struct startup_list list = { .s = s };
@@ -93,9 +75,11 @@ static bool take_parameters(struct session *s, const struct wire_startup *packet
 	for (size_t i = 0; ok && i < packet->param_count; i++)
 		if (strcmp(packet->params[i].name, "options") == 0)
 			ok = startup_take_options(packet->params[i].value, take_parameter, &list, &kept, &s->err);
-	if (ok)
-		s->settings = settings_intern(s->env->settings, list.items, list.count);
-	s->text_salt = startup_text_salt(s);
+	if (ok) {
+		s->startup = settings_intern(s->env->settings, list.items, list.count);
+		s->settings = settings_ref(s->startup);
+	}
+	record_salt(s);
 	buf_free(&kept);
 	return ok;
 }
@@ -144,8 +128,11 @@ static void negotiate(struct session *s, const struct wire_startup *packet)
 	s->protocol = MIN(packet->version, WIRE_PROTOCOL_3_2);
 	if (packet->version == 0x00030001u)
 		s->protocol = WIRE_PROTOCOL_3_0;        /* 3.1 was never used */
-	if (s->protocol == WIRE_PROTOCOL_3_2)
+	if (s->protocol == WIRE_PROTOCOL_3_2) {
+		map_remove(&s->env->by_key, session_key_id(s->key_pid, s->key, s->key_len));
 		s->key_len = sizeof(s->key);
+		map_put(&s->env->by_key, session_key_id(s->key_pid, s->key, s->key_len), s);
+	}
 	if (s->protocol != packet->version || packet->pq_option_count)
 		wire_put_negotiate(stream_queued(s->client), s->protocol & 0xffff, packet->pq_options, packet->pq_option_count);
 }
@@ -154,12 +141,14 @@ static enum session_event take_startup(struct session *s, const struct wire_star
 {
 	s->user = mem_strdup(packet->user);
 	s->database = mem_strdup(packet->database);
-	if (packet->replication)
-		return refuse(s, "0A000", "replication connections are not passed on yet", "Connect to the primary directly for replication.");
 	s->is_console = strcmp(s->database, "pgshunt") == 0 || strcmp(s->database, "pgbouncer") == 0;
 	if (!s->is_console && atomic_load(s->env->client_count) > s->conf->opt.max_client_conn)
 		return refuse(s, "53300", "no more connections allowed (max_client_conn)", "Raise max_client_conn or close idle clients.");
 	negotiate(s, packet);
+	if (packet->replication && !s->is_console) {
+		tunnel_keep_parameters(s, packet);
+		return EV_C_STARTUP;
+	}
 	return take_parameters(s, packet) ? EV_C_STARTUP : EV_C_VIOLATION;
 }
 
@@ -319,6 +308,7 @@ bool login_admit(struct session *s)
 		return false;
 	}
 	s->set = pool_set_get(s->env->pools, s->database, db, s->user, secret);
+	s->epoch = pools_epoch(s->env->pools);
 	if (auth_server_learned(s->login, &learned)) {
 		if (!db->user)
 			pool_set_learn(s->set, &learned);

@@ -19,7 +19,8 @@ struct statement *statement_intern(struct session *s, const struct wire_parse *p
 	struct hash128 id = statement_id(parse);
 	/* Texts are read differently under other modes and settings ('2024-06-01 00:00'::timestamptz becomes a constant when it is parsed):
 	 * neither verdicts nor servers' statements must meet. */
-	struct hash128 key = { id.lo, id.hi + (uint64_t)(!s->mode.standard_conforming_strings + 2 * !s->mode.ascii_safe_encoding) + s->text_salt };
+	uint64_t settings = s->batch.flags & SQL_F_EFFECTS ? ++s->env->last_salt : s->text_salt;        /* SET before it in the same batch */
+	struct hash128 key = { id.lo, id.hi + (uint64_t)(!s->mode.standard_conforming_strings + 2 * !s->mode.ascii_safe_encoding) + settings };
 	struct statement *statement = map_get(&s->env->statements, key);
 	size_t types_len = (size_t)parse->type_count * 4;
 	uint8_t *bytes;
@@ -31,6 +32,10 @@ struct statement *statement_intern(struct session *s, const struct wire_parse *p
 	statement->id = key;
 	statement->refs = 1;
 	statement->env = s->env;
+	statement->salt = settings;
+	statement->has_settings = settings == s->text_salt && !s->salt_extra && !record_is_open(s);
+	if (statement->has_settings)
+		statement->settings = settings_ref(s->settings);
 	statement->type_count = parse->type_count;
 	statement->types = bytes;
 	if (types_len)
@@ -59,10 +64,11 @@ void statement_unref(struct statement **statement)
 		return;
 	map_remove(&st->env->statements, st->id);
 	verdict_unref(&st->verdict);
+	settings_unref(&st->settings);
 	mem_free(st);
 }
 
-void statement_server_name(struct hash128 id, char out[36])
+void statement_server_name(struct hash128 id, char out[STATEMENT_NAME_LEN + 1])
 {
 	static const char digits[] = "0123456789abcdef";
 	uint64_t half[2] = { id.hi, id.lo };
@@ -77,11 +83,16 @@ void statement_server_name(struct hash128 id, char out[36])
 	*at = '\0';
 }
 
-/* ---- a client's names ---- */
+/* ---- a client's names: of statements parsed by the protocol, and of those prepared by SQL ---- */
 
 static struct hash128 name_id(const char *name)
 {
 	return hash_bytes(name, strlen(name));
+}
+
+const struct named *named_get(const struct session *s, const char *name)
+{
+	return map_get(&s->named, name_id(name));
 }
 
 struct statement *named_find(struct session *s, const char *name)
@@ -99,8 +110,19 @@ static void named_free(struct named *named)
 	if (!named)
 		return;
 	statement_unref(&named->statement);
+	verdict_unref(&named->verdict);
 	mem_free(named->name);
+	mem_free(named->sql);
 	mem_free(named);
+}
+
+static struct named *named_new(struct session *s, const char *name)
+{
+	struct named *named = mem_alloc(sizeof(*named));
+
+	named->name = mem_strdup(name);
+	named_free(map_put(&s->named, name_id(name), named));
+	return named;
 }
 
 void named_put(struct session *s, const char *name, struct statement *statement)
@@ -114,10 +136,21 @@ void named_put(struct session *s, const char *name, struct statement *statement)
 		statement_unref(&before);
 		return;
 	}
-	named = mem_alloc(sizeof(*named));
-	named->name = mem_strdup(name);
-	named->statement = statement_ref(statement);
-	named_free(map_put(&s->named, name_id(name), named));
+	statement_ref(statement);
+	named = named_new(s, name);
+	named->statement = statement;
+	named->id = statement->id;
+}
+
+struct hash128 named_put_sql(struct session *s, const char *name, const char *sql, const char *query)
+{
+	struct named *named = named_new(s, name);
+
+	named->sql = mem_strdup(sql);
+	named->id = hash_bytes(sql, strlen(sql));
+	named->id.hi += s->text_salt;
+	named->verdict = sql_verdict(s->env->sql, span_of(query), s->mode);
+	return named->id;
 }
 
 void named_drop(struct session *s, const char *name)

@@ -133,6 +133,28 @@ static const struct var *var_find(const char *name)
 	return NULL;
 }
 
+static struct session_vars *vars_copy(const struct session_vars *vars)
+{
+	struct session_vars *copy = NULL;
+
+	if (!vars)
+		return NULL;
+	copy = mem_alloc(sizeof(*copy));
+	*copy = *vars;
+	copy->route_name = mem_strdup(vars->route_name);
+	return copy;
+}
+
+/* A change inside a transaction is undone with it. */
+static void keep_for_rollback(struct session *s)
+{
+	if (s->tx == 'I' || s->vars_are_kept)
+		return;
+	s->vars_are_kept = true;
+	s->vars_begin = vars_copy(s->vars);
+	record_watch(s);
+}
+
 bool vars_set(struct session *s, const char *name, const char *value, struct err *err)
 {
 	const struct var *var = var_find(name);
@@ -140,6 +162,7 @@ bool vars_set(struct session *s, const char *name, const char *value, struct err
 
 	if (!value)
 		return vars_reset(s, name, err);
+	keep_for_rollback(s);
 	if (!var && !conf_policy_show(session_policy(s), name, now, sizeof(now)))
 		return unknown(name, err);
 	if (var && !var->set)
@@ -156,6 +179,7 @@ bool vars_reset(struct session *s, const char *name, struct err *err)
 
 	if (var && !var->set)
 		return err_set(err, "55P02", "parameter \"pgshunt.%s\" cannot be changed", name);
+	keep_for_rollback(s);
 	if (var)
 		return var->set(s, NULL, err);
 	if (!conf_policy_show(session_policy(s), name, now, sizeof(now)))
@@ -187,18 +211,46 @@ void vars_free(struct session_vars **vars)
 
 void vars_set_local(struct session *s)
 {
-	struct session_vars *now = vars_of(s);
-
-	if (s->vars_outer)
-		return;
-	s->vars_outer = mem_alloc(sizeof(*s->vars_outer));
-	*s->vars_outer = *now;
-	s->vars_outer->route_name = mem_strdup(now->route_name);
+	if (!s->vars_outer)
+		s->vars_outer = vars_copy(vars_of(s));
 }
 
 void vars_end_transaction(struct session *s)
 {
+	if (!s->vars_outer)
+		return;
 	vars_free(&s->vars);
 	s->vars = s->vars_outer;
 	s->vars_outer = NULL;
+}
+
+/* ---- COMMIT and ROLLBACK, RESET ALL and DISCARD ALL ---- */
+
+void vars_commit(struct session *s)
+{
+	vars_free(&s->vars_begin);
+	s->vars_are_kept = false;
+}
+
+void vars_rollback(struct session *s)
+{
+	if (!s->vars_are_kept)
+		return;
+	vars_free(&s->vars);
+	vars_free(&s->vars_outer);
+	s->vars = s->vars_begin;
+	s->vars_begin = NULL;
+	s->vars_are_kept = false;
+}
+
+void vars_logged_in(struct session *s)
+{
+	s->vars_startup = vars_copy(s->vars);
+}
+
+void vars_reset_all(struct session *s)
+{
+	keep_for_rollback(s);
+	vars_free(&s->vars);
+	s->vars = vars_copy(s->vars_startup);
 }

@@ -1,6 +1,7 @@
 /* What a client is told after its login: the parameters of the servers behind the proxy, learned once for each combination of
  * database, user and start-up settings, and then remembered by the worker. */
 #include <stdio.h>
+#include <strings.h>
 
 #include "private.h"
 
@@ -18,11 +19,28 @@ static struct hash128 welcome_id(const struct session *s)
 
 	buf_add_cstr(&text, s->database);
 	buf_add_cstr(&text, s->user);
-	if (s->settings)
-		buf_add(&text, &s->settings->id, sizeof(s->settings->id));
+	buf_add(&text, &s->epoch, sizeof(s->epoch));
+	if (s->startup)
+		buf_add(&text, &s->startup->id, sizeof(s->startup->id));
 	id = hash_bytes(text.data, text.len);
 	buf_free(&text);
 	return id;
+}
+
+const char *welcome_value(struct session *s, const char *name)
+{
+	const struct welcome *welcome = map_get(&s->env->welcomes, welcome_id(s));
+	struct cursor c;
+
+	if (!welcome)
+		return NULL;
+	c = cursor_of(welcome->params.data, welcome->params.len);
+	while (cursor_left(&c)) {
+		const char *n = cursor_cstr(&c, NULL), *v = cursor_cstr(&c, NULL);
+		if (v && strcasecmp(n, name) == 0)
+			return v;
+	}
+	return NULL;
 }
 
 static void welcome_free(struct welcome *welcome)
@@ -91,7 +109,6 @@ static void remember(struct session *s)
 	if (s->env->welcomes.used >= WELCOMES_MAX)
 		welcome_forget_all(s->env);
 	add_params(welcome, &s->server->params);
-	add_params(welcome, &s->welcome_extra);
 	c = cursor_of(welcome->params.data, welcome->params.len);
 	while (cursor_left(&c)) {
 		const char *name = cursor_cstr(&c, NULL), *value = cursor_cstr(&c, NULL);
@@ -119,8 +136,8 @@ void act_greet(struct session *s)
 	wire_put_ready(out, 'I');
 	stream_flush(s->client);
 	auth_server_free(&s->login);
-	buf_free(&s->welcome_extra);
 	s->is_greeted = true;
+	vars_logged_in(s);
 	s->idle_since_us = time_mono_us();
 	client_pump(s);
 }
@@ -187,33 +204,18 @@ void act_find_any_server(struct session *s)
 	wait_set_timer(s, session_policy(s)->primary_wait);
 	s->waits_for = WAIT_SERVER;
 	s->waiter_node = node;
-	pool_wait(s->set, node, &s->waiter, any_server_done, s);
+	pool_wait(s->set, node, &(struct pool_wish){ s->settings, s->epoch }, &s->waiter, any_server_done, s);
 }
 
 void act_ask_parameters(struct session *s)
 {
-	struct buf sql = { NULL, 0, 0 };
-
 	s->waits_for = WAIT_NOTHING;
 	stream_set_owner(s->server->stream, startup_server_event, s);
-	settings_diff(s->server->settings, s->settings, &sql);
-	if (sql.len == 0 && s->settings == NULL) {
+	s->lay_left = settings_lay(s->server->settings, s->settings, stream_queued(s->server->stream));
+	if (s->lay_left == 0)
 		session_step(s, EV_S_READY);
-	} else {
-		/* Laid on anew even when the server has them: what it reports is what we are after. */
-		sql.len = 0;
-		settings_diff(NULL, s->settings, &sql);
-		if (s->server->settings) {
-			struct buf reset = { NULL, 0, 0 };
-			settings_diff(s->server->settings, NULL, &reset);
-			buf_add(&reset, sql.data, sql.len);
-			buf_free(&sql);
-			sql = reset;
-		}
-		wire_put_query(stream_queued(s->server->stream), buf_cstr(&sql));
+	else
 		stream_flush(s->server->stream);
-	}
-	buf_free(&sql);
 }
 
 static bool take_error(struct session *s, const struct wire_msg *m)
@@ -237,8 +239,7 @@ static bool welcome_message(struct session *s, const struct wire_msg *m)
 	if (m->type == 'S') {
 		if (!wire_read_parameter_status(m, &name, &value, &s->err))
 			return false;
-		buf_add_cstr(&s->welcome_extra, name);
-		buf_add_cstr(&s->welcome_extra, value);
+		server_set_parameter(s->server, name, value);
 	}
 	return true;
 }
@@ -259,7 +260,7 @@ static void welcome_readable(struct session *s)
 			return;
 		}
 		stream_consume(s->server->stream, m.total);
-		if (m.type == 'Z') {
+		if (m.type == 'Z' && --s->lay_left == 0) {
 			settings_unref(&s->server->settings);
 			s->server->settings = settings_ref(s->settings);
 			session_step(s, EV_S_READY);
@@ -281,7 +282,10 @@ void startup_server_event(void *owner, enum stream_event event)
 void act_learn_and_greet(struct session *s)
 {
 	remember(s);
-	pool_release(&s->server, RELEASE_CLEAN);
+	if (session_policy(s)->pool_mode == POOL_SESSION && s->server->node == s->env->topo->primary)
+		home_begin(s);
+	else
+		pool_release(&s->server, RELEASE_CLEAN);
 	err_clear(&s->err);
 	s->exclude = 0;
 	s->wait_began_us = 0;

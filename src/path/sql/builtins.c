@@ -5,7 +5,10 @@
 
 /* functions.def is written with the short names of sql.h's enums. */
 enum { READ = BUILTIN_READ, PRIMARY = BUILTIN_PRIMARY };
-enum { PLANNED = 1 << 30, TX_START = SQL_F_TX_START, CURSOR = SQL_F_CURSOR, EXTERNAL = SQL_F_EXTERNAL };
+enum {
+	PLANNED = 1 << 30, TX_START = SQL_F_TX_START, CURSOR = SQL_F_CURSOR, EXTERNAL = SQL_F_EXTERNAL,
+	RELEASES = SQL_F_RELEASES, DEFAULTS = SQL_F_DEFAULTS
+};
 enum {
 	SETTING = SQL_PIN_SETTING, TEMP = SQL_PIN_TEMP, LISTEN = SQL_PIN_LISTEN, ADVISORY = SQL_PIN_ADVISORY, HOLD = SQL_PIN_HOLD,
 	SEED = SQL_PIN_SEED, FUNCTION = SQL_PIN_FUNCTION, SEQUENCE = SQL_PIN_SEQUENCE, PREPARE = SQL_PIN_PREPARE
@@ -43,6 +46,10 @@ static const char *const node_views[] = {
 };
 static const char *const node_view_prefixes[] = { "pg_stat_", "pg_statio_", "pg_stat_xact_" };
 
+static const char *const scalar_functions[] = {
+#include "builtin_scalar.def"
+};
+
 static int compare_names(const void *key, const void *item)
 {
 	return strcmp(key, *(const char *const *)item);
@@ -73,6 +80,11 @@ const struct builtin *builtin_function(const char *name)
 	if (is_in(name, node_functions, ARRAY_LEN(node_functions)))
 		return &plain_node;
 	return strncmp(name, "dblink", 6) == 0 ? &external : &unknown;
+}
+
+bool builtin_is_scalar(const char *name)
+{
+	return is_in(name, scalar_functions, ARRAY_LEN(scalar_functions));
 }
 
 bool builtin_is_operator(const char *name)

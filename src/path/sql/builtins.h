@@ -20,6 +20,8 @@ struct builtin {
 
 /* name as PostgreSQL folds it. Never NULL. */
 const struct builtin *builtin_function(const char *name);
+/* A function that gives exactly one value a call; true only of some that stand beside set_config(). */
+bool builtin_is_scalar(const char *name);
 bool builtin_is_operator(const char *name);
 bool builtin_is_type(const char *name);
 /* A view or function-like relation of pg_catalog whose rows are the node's own. */

@@ -1,4 +1,5 @@
 #include "lexer.h"
+#include "fault.h"
 
 /* One row a byte that begins a token; everything from 0x80 is a letter (scan.l: ident_start). */
 #define LETTERS(first) [first ... (first) + 25] = CH_LETTER
@@ -72,7 +73,7 @@ static const char *skip_comment(const char *at, const char *end)
 			at += 2;
 			if (--depth == 0)
 				return at;
-		} else if (at[0] == '/' && at[1] == '*') {
+		} else if (at[0] == '/' && at[1] == '*' && !FAULT(NESTED_COMMENT)) {
 			at += 2;
 			depth++;
 		} else {
@@ -127,7 +128,7 @@ static void date_words_end(struct date_words *d)
 
 static void date_words_add(struct date_words *d, char c)
 {
-	uint8_t folded = (uint8_t)c | 0x20;
+	uint8_t folded = (uint8_t)c | (FAULT(DATED_CASE) ? 0 : 0x20);
 
 	if (folded < 'a' || folded > 'z')
 		date_words_end(d);
@@ -153,7 +154,7 @@ static const char *find_continuation(const char *at, const char *end)
 	for (; at < end; at++) {
 		if (*at == '\n' || *at == '\r')
 			saw_newline = true;
-		else if (is_pair(at, end, '-', '-'))
+		else if (is_pair(at, end, '-', '-') && !FAULT(CONTINUATION))
 			at = skip_line(at, end) - 1;
 		else if (class_at(at, end) != CH_BLANK)
 			break;
@@ -181,7 +182,7 @@ static void read_escape(struct token *t, char c, struct date_words *words)
 {
 	bool is_alnum = lex_class[(uint8_t)c] == CH_LETTER || lex_class[(uint8_t)c] == CH_DIGIT;
 
-	if (is_alnum && !strchr("bfnrt", c))
+	if (is_alnum && !strchr("bfnrt", c) && !FAULT(ESCAPE_SPELLS))
 		t->is_opaque = t->is_dated = true;
 	date_words_end(words);
 }
@@ -266,6 +267,7 @@ static enum token_kind lex_dollar(struct lexer *lx, struct token *t)
 		return fail(lx, t);
 	at++;
 	tag_len = (size_t)(at - t->at);
+	at -= FAULT(DOLLAR_TAG);
 	close = memmem(at, (size_t)(lx->end - at), t->at, tag_len);
 	if (!close)
 		return fail(lx, t);
@@ -312,7 +314,7 @@ static enum token_kind lex_number(struct lexer *lx, struct token *t)
 		for (at = digits; is_digit_at(at, end);)
 			at++;
 	}
-	if (class_at(at, end) == CH_LETTER)
+	if (class_at(at, end) == CH_LETTER && !FAULT(NUMBER_JUNK))
 		return fail(lx, t);
 	return finish(lx, t, is_float || !fits_int4(t->at, at) ? LEX_FLOAT : LEX_INT, at);
 }
@@ -365,7 +367,7 @@ static enum token_kind lex_word(struct lexer *lx, struct token *t)
 static bool may_end_in_sign(const char *at, size_t len)
 {
 	for (size_t i = 0; i < len; i++)
-		if (memchr("~!@#^&|`?%", at[i], 10))
+		if (memchr("~!@#^&|`?%", at[i], 10 - FAULT(OPERATOR_SIGN)))
 			return true;
 	return false;
 }

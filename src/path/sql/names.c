@@ -81,7 +81,8 @@ static void rule_set_config(struct walk *w, const PgQuery__FuncCall *call, struc
 {
 	const PgQuery__AConst *is_local = constant_of(call, 2);
 
-	(void)w, (void)place;
+	if (!place.is_quiet && !place.is_planned)
+		w->set_configs++;
 	if (is_local && is_local->val_case == PG_QUERY__A__CONST__VAL_BOOLVAL && is_local->boolval->boolval)
 		b->pins = 0;
 }
@@ -160,6 +161,7 @@ bool visit_func_call(struct walk *w, const void *msg, struct place place)
 	struct sql_name name = name_of_list(call->n_funcname, call->funcname);
 	struct builtin b = find_function(name);
 
+	w->has_row_function |= !is_pg_catalog(name.schema) || !builtin_is_scalar(name.name);
 	for (size_t i = 0; i < ARRAY_LEN(argument_rules) && is_pg_catalog(name.schema); i++)
 		if (strcmp(argument_rules[i].function, name.name) == 0)
 			argument_rules[i].apply(w, call, place, &b);
@@ -184,8 +186,10 @@ static void use_operator(struct walk *w, size_t count, PgQuery__Node **items, st
 	static const struct builtin unknown = { .effect = BUILTIN_UNKNOWN, .pins = SQL_PIN_FUNCTION };
 	struct sql_name name = name_of_list(count, items);
 
-	if (count > 0 && !(is_pg_catalog(name.schema) && builtin_is_operator(name.name)))
-		use_function(w, name, &unknown, place);
+	if (count == 0 || (is_pg_catalog(name.schema) && builtin_is_operator(name.name)))
+		return;
+	w->has_row_function = true;
+	use_function(w, name, &unknown, place);
 }
 
 bool visit_a_expr(struct walk *w, const void *msg, struct place place)

@@ -10,6 +10,7 @@
  * - where it may be the bound of an array type (int[3]): libpg_query's fingerprint tells those apart.
  * 'now', 'today', 'tomorrow', 'yesterday' make a kind of their own. */
 #include "shape.h"
+#include "fault.h"
 
 #ifdef __SSE2__
 #include <emmintrin.h>
@@ -121,7 +122,7 @@ static inline uint8_t *shape_punct(struct shaper *s, uint8_t *out, uint8_t c)
 	else if (c == ')')
 		close_parenthesis(s);
 	else if (c == ';' && s->depth == 0)
-		*s = (struct shaper){ .begin = s->begin, .at_start = true };
+		*s = (struct shaper){ .begin = s->begin, .at_start = !FAULT(SECOND_STATEMENT) };
 	*out = c;
 	return out + 1;
 }
@@ -185,7 +186,7 @@ static inline bool is_kept(const struct shaper *s)
 
 static inline bool is_behind_uescape(const struct shaper *s, const uint8_t *out)
 {
-	return out - s->begin >= 8 && out[-2] == 'e' && out[-3] == 'p' && is_behind(s, out, &uescape);
+	return !FAULT(UESCAPE) && out - s->begin >= 8 && out[-2] == 'e' && out[-3] == 'p' && is_behind(s, out, &uescape);
 }
 
 static bool ends_name(const struct shaper *s, const uint8_t *out)
@@ -204,14 +205,14 @@ static bool may_be_bound(const struct shaper *s, const uint8_t *out, const struc
 		return false;
 	if (is_behind(s, bracket, &array))
 		bracket -= array.len;
-	return ends_name(s, bracket) || (bracket > s->begin && (bracket[-1] == ']' || bracket[-1] == ')'));
+	return ends_name(s, bracket) || (bracket > s->begin && !FAULT(ARRAY_BOUND) && (bracket[-1] == ']' || bracket[-1] == ')'));
 }
 
 static uint8_t *shape_literal(struct shaper *s, uint8_t *out, const struct token *t)
 {
 	if (s->at_start)
 		s->keeps_all = true;
-	if (t->is_opaque || is_kept(s) || is_behind_uescape(s, out) || may_be_bound(s, out, t))
+	if (t->is_opaque || is_kept(s) || (t->kind == LEX_STRING && is_behind_uescape(s, out)) || may_be_bound(s, out, t))
 		return write_token(out, t);
 	*out = marks[t->kind][t->is_dated];
 	return out + 1;
@@ -273,7 +274,7 @@ static inline const uint8_t *skip_plain_int(const uint8_t *at)
 
 	while ((uint8_t)(*at - '0') <= 9)
 		at++;
-	return at - from <= 9 && lex_class[*at] != CH_LETTER && *at != '.' ? at : NULL;
+	return at - from <= 9 + FAULT(LONG_INT) && lex_class[*at] != CH_LETTER && *at != '.' ? at : NULL;
 }
 
 /* Every word of time (now, today, tomorrow, yesterday) has a w or a y. */
@@ -284,7 +285,7 @@ static inline bool may_be_dated(const char *at, const char *end)
 		memcpy(&word, at, 8);
 		word |= EACH_BYTE(0x20);
 		w = word ^ EACH_BYTE('w');
-		y = word ^ EACH_BYTE('y');
+		y = word ^ EACH_BYTE(FAULT(DATED_FAST) ? 'w' : 'y');
 		if ((((w - EACH_BYTE(1)) & ~w) | ((y - EACH_BYTE(1)) & ~y)) & EACH_BYTE(0x80))
 			return true;
 	}

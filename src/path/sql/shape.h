@@ -31,7 +31,8 @@ struct span shape_in(struct buf *room, struct span text);
 struct hash128 shape_of_whole(struct span text);
 
 /* Overwrites comments with blanks. libpg_query makes tokens of them, and its grammar then misses what takes two words to see
- * (NOT IN, WITH TIME ZONE, UESCAPE with a comment in between): without this one shape could parse, or not. */
+ * (NOT IN, WITH TIME ZONE, UESCAPE with a comment in between): without this one shape could parse, or not. Newlines between tokens go
+ * too: in 'a' (newline) slash-star star-slash 'b' the comment keeps two strings apart, which without it would be one. */
 void shape_blank_comments(char *text, size_t len);
 
 /* "select $1 from t": blanks and comments squeezed, literals as $n behind the parameters in use, at most len bytes. */

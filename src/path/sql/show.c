@@ -56,9 +56,7 @@ void shape_blank_comments(char *text, size_t len)
 
 	do {
 		lex_next(&lx, &t);
-		for (size_t i = from; i < (size_t)(t.at - text); i++)
-			if (text[i] != '\n' && text[i] != '\r')
-				text[i] = ' ';
+		memset(text + from, ' ', (size_t)(t.at - text) - from);
 		from = (size_t)(t.end - text);
 	} while (t.kind != LEX_END && t.kind != LEX_ERROR);
 }

@@ -1,5 +1,6 @@
 /* What statements mean: one row a kind, and a function where a row isn't enough. */
 #include "handlers.h"
+#include "setting.h"
 
 #include <ctype.h>
 #include <stdlib.h>
@@ -132,10 +133,17 @@ static bool visit_declare(struct walk *w, const void *msg, struct place place)
 	return true;
 }
 
+static bool visit_prepare(struct walk *w, const void *msg, struct place place)
+{
+	walk_raise(w, place, SQL_SESSION, SQL_R_PINNED, "prepare");
+	return visit_definition(w, msg, place);
+}
+
 /* EXPLAIN EXECUTE needs the prepared statement just as well. */
 static bool visit_execute(struct walk *w, const void *msg, struct place place)
 {
-	(void)msg, (void)place;
+	(void)msg;
+	walk_raise(w, place, SQL_SESSION, SQL_R_PINNED, "prepare");
 	w->draft->pins |= SQL_PIN_PREPARE;
 	w->draft->uses |= SQL_PIN_PREPARE;
 	return true;
@@ -179,19 +187,6 @@ static void note_setting(struct walk *w, const char *name, enum sql_setting_verb
 	d->setting_verb = verb;
 }
 
-/* What ends with the transaction whether LOCAL is written or not. */
-static bool is_of_transaction(const char *name)
-{
-	static const char *const names[] = {
-		"transaction", "transaction snapshot", "transaction_isolation", "transaction_read_only", "transaction_deferrable"
-	};
-
-	for (size_t i = 0; i < ARRAY_LEN(names); i++)
-		if (strcasecmp(name, names[i]) == 0)
-			return true;
-	return false;
-}
-
 static bool visit_set(struct walk *w, const void *msg, struct place place)
 {
 	const PgQuery__VariableSetStmt *stmt = msg;
@@ -203,7 +198,7 @@ static bool visit_set(struct walk *w, const void *msg, struct place place)
 		note_setting(w, stmt->name, is_reset ? SQL_RESET : stmt->is_local ? SQL_SET_LOCAL : SQL_SET);
 	if (strcasecmp(stmt->name, "seed") == 0)
 		w->draft->pins |= SQL_PIN_SEED;
-	if (!stmt->is_local && !is_of_transaction(stmt->name))
+	else if (!stmt->is_local && !setting_is_of_transaction(stmt->name))
 		w->draft->pins |= SQL_PIN_SETTING;
 	return false;
 }
@@ -217,6 +212,16 @@ static bool visit_show(struct walk *w, const void *msg, struct place place)
 	if (!builtin_is_session_setting(name))
 		walk_raise(w, place, SQL_READ, SQL_R_NODE_LOCAL, NULL);
 	return false;
+}
+
+/* A role's or a database's defaults go by its name. */
+static bool visit_rename(struct walk *w, const void *msg, struct place place)
+{
+	PgQuery__ObjectType type = ((const PgQuery__RenameStmt *)msg)->rename_type;
+
+	if (!place.is_quiet && (type == PG_QUERY__OBJECT_TYPE__OBJECT_ROLE || type == PG_QUERY__OBJECT_TYPE__OBJECT_DATABASE))
+		w->draft->flags |= SQL_F_DEFAULTS;
+	return true;
 }
 
 static bool visit_discard(struct walk *w, const void *msg, struct place place)
@@ -268,12 +273,13 @@ static bool visit_transaction(struct walk *w, const void *msg, struct place plac
 static const struct handler handlers[] = {
 	{ "AConst", visit_nothing, SQL_EMPTY, 0, 0, 0 },
 	{ "AExpr", visit_a_expr, SQL_EMPTY, 0, 0, 0 },
-	{ "AlterDatabaseSetStmt", visit_definition, SQL_UTILITY, SQL_R_UTILITY, SQL_F_DDL, 0 },
-	{ "AlterRoleSetStmt", visit_definition, SQL_UTILITY, SQL_R_UTILITY, SQL_F_DDL, 0 },
-	{ "AlterSystemStmt", visit_definition, SQL_UTILITY, SQL_R_UTILITY, 0, 0 },
+	{ "AlterDatabaseSetStmt", visit_definition, SQL_UTILITY, SQL_R_UTILITY, SQL_F_DDL | SQL_F_DEFAULTS, 0 },
+	{ "AlterFunctionStmt", visit_definition, SQL_UTILITY, SQL_R_UTILITY, SQL_F_DDL, 0 },
+	{ "AlterRoleSetStmt", visit_definition, SQL_UTILITY, SQL_R_UTILITY, SQL_F_DDL | SQL_F_DEFAULTS, 0 },
+	{ "AlterSystemStmt", visit_definition, SQL_UTILITY, SQL_R_UTILITY, SQL_F_DEFAULTS, 0 },
 	{ "CallStmt", visit_call, SQL_EMPTY, 0, SQL_F_DDL, SQL_PIN_FUNCTION },
 	{ "CheckPointStmt", NULL, SQL_UTILITY, SQL_R_UTILITY, 0, 0 },
-	{ "ClosePortalStmt", NULL, SQL_SESSION, SQL_R_TRANSACTION, SQL_F_CURSOR, 0 },
+	{ "ClosePortalStmt", NULL, SQL_SESSION, SQL_R_TRANSACTION, SQL_F_CURSOR | SQL_F_RELEASES, 0 },
 	{ "ConstraintsSetStmt", NULL, SQL_SESSION, SQL_R_SETTING, 0, 0 },
 	{ "CopyStmt", visit_copy, SQL_READ, SQL_R_READ, 0, 0 },
 	{ "CreateFunctionStmt", visit_definition, SQL_UTILITY, SQL_R_UTILITY, SQL_F_DDL, 0 },
@@ -282,9 +288,11 @@ static const struct handler handlers[] = {
 	{ "DeallocateStmt", visit_deallocate, SQL_SESSION, SQL_R_SETTING, SQL_F_DEALLOCATE, 0 },
 	{ "DeclareCursorStmt", visit_declare, SQL_SESSION, SQL_R_TRANSACTION, SQL_F_CURSOR, 0 },
 	{ "DeleteStmt", visit_delete, SQL_WRITE, SQL_R_WRITE, 0, 0 },
-	{ "DiscardStmt", visit_discard, SQL_SESSION, SQL_R_SETTING, 0, 0 },
+	{ "DiscardStmt", visit_discard, SQL_SESSION, SQL_R_SETTING, SQL_F_RELEASES, 0 },
 	{ "DoStmt", visit_do, SQL_UTILITY, SQL_R_UTILITY, SQL_F_DDL, SQL_PIN_FUNCTION },
-	{ "ExecuteStmt", visit_execute, SQL_SESSION, SQL_R_PINNED, 0, 0 },
+	{ "DropOwnedStmt", NULL, SQL_UTILITY, SQL_R_UTILITY, SQL_F_DDL | SQL_F_RELEASES, 0 },
+	{ "DropStmt", NULL, SQL_UTILITY, SQL_R_UTILITY, SQL_F_DDL | SQL_F_RELEASES, 0 },
+	{ "ExecuteStmt", visit_execute, SQL_EMPTY, 0, 0, 0 },
 	{ "ExplainStmt", visit_explain, SQL_READ, SQL_R_READ, 0, 0 },
 	{ "FetchStmt", NULL, SQL_SESSION, SQL_R_TRANSACTION, SQL_F_CURSOR, 0 },
 	{ "FuncCall", visit_func_call, SQL_EMPTY, 0, 0, 0 },
@@ -296,8 +304,9 @@ static const struct handler handlers[] = {
 	{ "LockingClause", visit_locking, SQL_EMPTY, 0, 0, 0 },
 	{ "MergeStmt", visit_merge, SQL_WRITE, SQL_R_WRITE, 0, 0 },
 	{ "NotifyStmt", NULL, SQL_WRITE, SQL_R_WRITE, 0, 0 },
-	{ "PrepareStmt", visit_definition, SQL_SESSION, SQL_R_PINNED, 0, SQL_PIN_PREPARE },
+	{ "PrepareStmt", visit_prepare, SQL_EMPTY, 0, 0, SQL_PIN_PREPARE },
 	{ "RangeVar", visit_range_var, SQL_EMPTY, 0, 0, 0 },
+	{ "RenameStmt", visit_rename, SQL_UTILITY, SQL_R_UTILITY, SQL_F_DDL, 0 },
 	{ "ReturnStmt", NULL, SQL_EMPTY, 0, 0, 0 },
 	{ "RuleStmt", visit_definition, SQL_UTILITY, SQL_R_UTILITY, SQL_F_DDL, 0 },
 	{ "SQLValueFunction", visit_sql_value_function, SQL_EMPTY, 0, 0, 0 },
@@ -309,7 +318,7 @@ static const struct handler handlers[] = {
 	{ "TransactionStmt", visit_transaction, SQL_EMPTY, 0, 0, 0 },
 	{ "TruncateStmt", NULL, SQL_WRITE, SQL_R_WRITE, 0, 0 },
 	{ "TypeName", visit_type_name, SQL_EMPTY, 0, 0, 0 },
-	{ "UnlistenStmt", NULL, SQL_SESSION, SQL_R_SETTING, 0, 0 },
+	{ "UnlistenStmt", NULL, SQL_SESSION, SQL_R_SETTING, SQL_F_RELEASES, 0 },
 	{ "UpdateStmt", visit_update, SQL_WRITE, SQL_R_WRITE, 0, 0 },
 	{ "VacuumStmt", NULL, SQL_UTILITY, SQL_R_UTILITY, 0, 0 },
 	{ "VariableSetStmt", visit_set, SQL_SESSION, SQL_R_SETTING, 0, 0 },

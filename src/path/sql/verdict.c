@@ -1,4 +1,5 @@
 #include "verdict.h"
+#include "effects.h"
 #include "nesting.h"
 #include "setting.h"
 #include "shape.h"
@@ -225,7 +226,7 @@ static void finish_draft(struct draft *d, struct span text)
 		d->flags = (d->flags | SQL_F_MULTI) & ~(uint32_t)SQL_F_DISCARD_ALL;
 	} else if (d->setting) {
 		if (!(d->flags & SQL_F_DEALLOCATE)) {
-			d->flags |= SQL_F_PGSHUNT;
+			d->flags = (d->flags | SQL_F_PGSHUNT) & ~(uint32_t)SQL_F_EFFECTS;
 			d->pins = 0;
 		}
 		return;
@@ -235,14 +236,94 @@ static void finish_draft(struct draft *d, struct span text)
 	d->setting_verb = SQL_SET;
 }
 
-static void walk_tree(const PgQuery__ParseResult *tree, struct draft *d)
+/* What of a text's session state can be read from it again when it runs. */
+struct judge {
+	struct span rest;               /* of the text, statement by statement */
+	uint32_t unread, read;          /* pins: if any statement isn't readable, if all are */
+	unsigned effects;
+	bool is_unreadable;
+};
+
+/* The next statement that isn't empty; of length 0 behind the last one. */
+static struct span next_statement(struct span *rest)
+{
+	struct span statement;
+
+	do {
+		struct scan s;
+		size_t len = sql_split(*rest);
+		statement = (struct span){ rest->data, len ? len : rest->len };
+		*rest = (struct span){ rest->data + statement.len, rest->len - statement.len };
+		s = scan_of(statement);
+		if (!scan_at_end(&s))
+			return statement;
+	} while (rest->len > 0);
+	return (struct span){ rest->data, 0 };
+}
+
+/* A set_config() counts only where it runs once: not beside a function that may give several rows. */
+static void judge_statement(struct judge *j, const struct walk *w, uint32_t pins)
+{
+	uint32_t state = pins & (SQL_PIN_SETTING | SQL_PIN_PREPARE);
+	struct effects e;
+	bool is_read = effects_read(next_statement(&j->rest), NULL, NULL, &e) && (!state || e.count > 0) && e.set_configs == w->set_configs;
+
+	is_read = is_read && !(w->set_configs > 0 && w->has_row_function);
+	j->is_unreadable |= !is_read;
+	j->effects += e.count;
+	j->unread |= pins | (is_read || w->set_configs > 0 ? 0 : SQL_PIN_SETTING);
+	j->read |= pins & ~state;
+}
+
+/* The lexer and the grammar must have seen the same statements, for it is the lexer that will cut them when they run. */
+static void finish_judge(struct judge *j, struct draft *d)
+{
+	j->is_unreadable |= next_statement(&j->rest).len > 0;
+	d->pins = j->is_unreadable ? j->unread : j->read;
+	if (j->effects > 0 && !j->is_unreadable)
+		d->flags |= SQL_F_EFFECTS;
+}
+
+static void walk_tree(const PgQuery__ParseResult *tree, struct span text, struct draft *d)
 {
 	struct walk w = { .draft = d };
+	struct judge j = { .rest = text };
 
 	for (size_t i = 0; i < tree->n_stmts; i++)
-		if (tree->stmts[i]->stmt)
+		if (tree->stmts[i]->stmt) {
+			d->pins = 0;
 			walk_statement(&w, &tree->stmts[i]->stmt->base);
+			judge_statement(&j, &w, d->pins);
+		}
+	finish_judge(&j, d);
 	walk_free(&w);
+}
+
+/* Whether a SELECT of it would be movable. */
+static bool is_harmless(const PgQuery__Node *expression)
+{
+	struct draft d = { .class = SQL_EMPTY, .reason = SQL_R_READ };
+	struct walk w = { .draft = &d };
+	bool is_movable;
+
+	walk_statement(&w, &expression->base);
+	is_movable = d.class <= SQL_READ && d.reason == SQL_R_READ && !d.pins;
+	walk_free(&w);
+	draft_free(&d);
+	return is_movable;
+}
+
+static bool only_executes(const PgQuery__ParseResult *tree)
+{
+	const PgQuery__ExecuteStmt *stmt;
+
+	if (tree->n_stmts != 1 || !tree->stmts[0]->stmt || tree->stmts[0]->stmt->node_case != PG_QUERY__NODE__NODE_EXECUTE_STMT)
+		return false;
+	stmt = tree->stmts[0]->stmt->execute_stmt;
+	for (size_t i = 0; i < stmt->n_params; i++)
+		if (!is_harmless(stmt->params[i]))
+			return false;
+	return true;
 }
 
 static struct verdict *verdict_of_tree(const PgQuery__ParseResult *tree, struct span text, struct hash128 shape)
@@ -251,7 +332,9 @@ static struct verdict *verdict_of_tree(const PgQuery__ParseResult *tree, struct 
 	struct buf shown = { 0 };
 	struct verdict *v;
 
-	walk_tree(tree, &d);
+	walk_tree(tree, text, &d);
+	if ((d.flags & SQL_F_EFFECTS) && only_executes(tree))
+		d.flags |= SQL_F_EXECUTES;
 	finish_draft(&d, text);
 	shape_show(text, SHOWN_MAX_BYTES, &shown);
 	v = verdict_build(&d, shape, (struct span){ (const char *)shown.data, shown.len });

@@ -191,7 +191,8 @@ void walk_statement(struct walk *w, const ProtobufCMessage *stmt)
 	w->class = SQL_EMPTY;
 	w->reason = SQL_R_READ;
 	w->reason_name = NULL;
-	w->has_user_table = w->has_node_function = false;
+	w->has_user_table = w->has_node_function = w->has_row_function = false;
+	w->set_configs = 0;
 	w->depth = w->cte_count = 0;
 	walk_push(w, stmt, (struct place){ .scope = 0 });
 	while (w->depth > 0)

@@ -54,6 +54,8 @@ struct walk {
 	enum sql_reason reason;
 	const char *reason_name;
 	bool has_user_table, has_node_function;
+	bool has_row_function;                  /* a function that may give several rows, or none: any but those known not to */
+	unsigned set_configs;                   /* how often set_config() is called */
 	struct visit *stack;
 	size_t depth, stack_cap;
 	struct cte *ctes;                       /* [0] is unused: 0 means none */

@@ -14,19 +14,19 @@ static const struct {
 	uint32_t pins, flags;
 } rows[] = {
 	{ "abort", true, 0, SQL_F_ENDS },
-	{ "alter", true, 0, SQL_F_DDL },
+	{ "alter", true, 0, SQL_F_DDL | SQL_F_DEFAULTS },
 	{ "begin", true, 0, SQL_F_BEGINS },
 	{ "call", true, SQL_PIN_UNKNOWN, SQL_F_DDL },
-	{ "close", true, 0, SQL_F_CURSOR },
+	{ "close", true, 0, SQL_F_CURSOR | SQL_F_RELEASES },
 	{ "comment", true, 0, SQL_F_DDL },
 	{ "commit", true, 0, SQL_F_ENDS },
 	{ "create", true, 0, SQL_F_DDL },
 	{ "currval", false, SQL_PIN_SEQUENCE, 0 },
 	{ "deallocate", true, SQL_PIN_UNKNOWN, SQL_F_DEALLOCATE },
 	{ "declare", true, SQL_PIN_UNKNOWN, SQL_F_CURSOR },
-	{ "discard", true, SQL_PIN_UNKNOWN, 0 },
+	{ "discard", true, SQL_PIN_UNKNOWN, SQL_F_RELEASES },
 	{ "do", true, SQL_PIN_UNKNOWN, SQL_F_DDL },
-	{ "drop", true, 0, SQL_F_DDL },
+	{ "drop", true, 0, SQL_F_DDL | SQL_F_RELEASES },
 	{ "end", true, 0, SQL_F_ENDS },
 	{ "execute", false, SQL_PIN_UNKNOWN, 0 },
 	{ "fetch", true, 0, SQL_F_CURSOR },
@@ -40,9 +40,11 @@ static const struct {
 	{ "prepare", true, SQL_PIN_UNKNOWN, SQL_F_ENDS },
 	{ "refresh", true, 0, SQL_F_DDL },
 	{ "reindex", true, 0, SQL_F_DDL },
+	{ "release", true, SQL_PIN_UNKNOWN, 0 },
 	{ "reset", true, SQL_PIN_UNKNOWN, 0 },
 	{ "revoke", true, 0, SQL_F_DDL },
-	{ "rollback", true, 0, SQL_F_ENDS | SQL_F_ROLLBACK_TO },
+	{ "rollback", true, SQL_PIN_UNKNOWN, SQL_F_ENDS | SQL_F_ROLLBACK_TO },     /* TO a savepoint undoes settings */
+	{ "savepoint", true, SQL_PIN_UNKNOWN, 0 },
 	{ "security", true, 0, SQL_F_DDL },
 	{ "set", true, SQL_PIN_UNKNOWN, 0 },
 	{ "set_config", false, SQL_PIN_UNKNOWN, 0 },
@@ -51,13 +53,14 @@ static const struct {
 	{ "start", true, 0, SQL_F_BEGINS },
 	{ "temp", false, SQL_PIN_UNKNOWN, 0 },
 	{ "temporary", false, SQL_PIN_UNKNOWN, 0 },
+	{ "unlisten", true, 0, SQL_F_RELEASES },
 };
 
 /* Names that begin so, anywhere. */
 static const struct {
 	const char *word;
 	uint32_t flags;
-} prefixes[] = { { "dblink", SQL_F_EXTERNAL }, { "pg_advisory", 0 }, { "pg_temp", 0 }, { "pg_try_advisory", 0 } };
+} prefixes[] = { { "dblink", SQL_F_EXTERNAL }, { "pg_advisory", SQL_F_RELEASES }, { "pg_temp", 0 }, { "pg_try_advisory", 0 } };
 
 /* Words that stand before a parenthesis and are no functions. A function of the user's that is missed because it is called
  * like one of these has to be quoted, and quoted names aren't looked up here. */

@@ -231,6 +231,59 @@ TEST(stream, flush_sends_what_was_queued)
 	end(&s);
 }
 
+/* In one call or two parts, short tails and long ones: the order is that of the calls. */
+TEST(stream, what_is_sent_goes_behind_what_was_queued)
+{
+	static const size_t sizes[][2] = { { 10, 0 }, { 10, 20 }, { 3000, 2048 }, { 5, 2049 }, { 9000, 10000 }, { 0, 30000 } };
+	struct side s = begin();
+	uint8_t *data = mem_alloc(65536);
+	bool is_right = true;
+	size_t got = 0;
+
+	for (size_t i = 0; i < 65536; i++)
+		data[i] = (uint8_t)(i % 251);
+	listen_to(&s);
+	for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+		size_t at = got % 251;
+		stream_queue(s.stream, data + at, sizes[i][0]);
+		stream_send(s.stream, data + (got + sizes[i][0]) % 251, sizes[i][1]);
+		CHECK_INT(stream_unsent(s.stream), 0);
+		got += drain(s.peer, got, &is_right);
+	}
+	CHECK_INT(got, 10 + 30 + 5048 + 2054 + 19000 + 30000);
+	CHECK_INT(stream_bytes_out(s.stream), got);
+	CHECK(is_right);
+	mem_free(data);
+	end(&s);
+}
+
+/* What one stream has queued and sent leaves its memory to the next: never its bytes. */
+TEST(stream, two_streams_that_queue_do_not_mix)
+{
+	struct side a = begin();
+	struct side b = { .loop = a.loop, .io = a.io };
+	uint8_t got[8];
+	int fds[2];
+
+	CHECK_INT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+	b.stream = stream_of_fd(a.io, fds[0], NULL, heard, &b);
+	for (int i = 0; i < 3; i++) {
+		stream_queue(a.stream, "aaa", 3);
+		stream_queue(b.stream, "bb", 2);
+		stream_flush(a.stream);
+		stream_queue(a.stream, "A", 1);
+		stream_flush(b.stream);
+		stream_flush(a.stream);
+		CHECK_INT(recv(a.peer, got, sizeof(got), 0), 4);
+		CHECK(memcmp(got, "aaaA", 4) == 0);
+		CHECK_INT(recv(fds[1], got, sizeof(got), 0), 2);
+		CHECK(memcmp(got, "bb", 2) == 0);
+	}
+	stream_free(&b.stream);
+	close(fds[1]);
+	end(&a);
+}
+
 TEST(stream, the_end_comes_once_behind_the_last_bytes)
 {
 	struct side s = begin();

@@ -156,6 +156,75 @@ TEST(loop, a_watch_may_be_freed_in_its_own_call)
 	loop_free(&p.turn.loop);
 }
 
+struct edges {
+	struct turn turn;
+	struct watch *watch;
+	int fds[2];
+};
+
+static void leave_it_there(void *owner, unsigned events)
+{
+	struct edges *e = owner;
+
+	add(&e->turn, events == WATCH_READ ? 'r' : '?');
+	if (e->turn.at == 1)
+		CHECK_INT(write(e->fds[1], "y", 1), 1);
+}
+
+/* What was left unread isn't told again; what comes behind it is. */
+TEST(loop, an_edge_is_told_once)
+{
+	struct edges e = { .turn.loop = loop_new() };
+	struct timer *end = timer_new(e.turn.loop, stop, &e.turn);
+
+	CHECK_INT(pipe2(e.fds, O_NONBLOCK | O_CLOEXEC), 0);
+	e.watch = watch_new(e.turn.loop, e.fds[0], leave_it_there, &e);
+	watch_set(e.watch, WATCH_READ | WATCH_EDGE);
+	CHECK_INT(write(e.fds[1], "x", 1), 1);
+	timer_set(end, 20 * USEC_PER_MS);
+	loop_run(e.turn.loop);
+	CHECK_STR(e.turn.order, "rr.");
+	watch_free(&e.watch);
+	close(e.fds[0]);
+	close(e.fds[1]);
+	timer_free(&end);
+	loop_free(&e.turn.loop);
+}
+
+struct clock {
+	struct loop *loop;
+	usec_t seen[3];
+	int calls;
+};
+
+static void look_at_clock(void *owner)
+{
+	struct clock *c = owner;
+	usec_t began = time_mono_us();
+
+	c->seen[c->calls] = loop_now_us(c->loop);
+	CHECK(c->seen[c->calls] >= began);
+	while (time_mono_us() < began + 2000)
+		;
+	CHECK_INT(loop_now_us(c->loop), c->seen[c->calls]);
+	if (++c->calls < 3)
+		loop_later(c->loop, look_at_clock, c);
+	else
+		loop_stop(c->loop);
+}
+
+TEST(loop, the_clock_is_read_once_a_call)
+{
+	struct clock c = { .loop = loop_new() };
+
+	loop_later(c.loop, look_at_clock, &c);
+	loop_run(c.loop);
+	CHECK_INT(c.calls, 3);
+	CHECK(c.seen[1] >= c.seen[0] + 2000 && c.seen[2] >= c.seen[1] + 2000);
+	CHECK(loop_now_us(c.loop) >= c.seen[2] + 2000);
+	loop_free(&c.loop);
+}
+
 /* ---- mailboxes ---- */
 
 #define SENDERS 4

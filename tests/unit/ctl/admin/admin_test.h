@@ -193,7 +193,7 @@ static inline void test_open(const char *nodes)
 	t.topo = topo_fixture(nodes);
 	for (size_t i = 0; i < WORKERS; i++) {
 		struct fake_worker *w = &t.workers[i];
-		struct pool_env env = { .stats = &w->stats, .node_stats = w->nodes, .worker = i, .workers = WORKERS };
+		struct pool_env env = { .stats = &w->stats, .node_stats = w->nodes, .worker = i };
 
 		list_init(&w->sessions.sessions);
 		w->sessions.conf = t.conf;

@@ -219,11 +219,11 @@ TEST(values, keys_of_pgbouncer_without_meaning)
 
 TEST(values, not_in_force_yet)
 {
-	load_main("min_pool_size = 3");
-	CHECK_ONE_WARNING("min_pool_size is accepted but not in force yet");
+	load_main("max_db_client_connections = 3");
+	CHECK_ONE_WARNING("max_db_client_connections is accepted but not in force yet");
 	CHECK_INT(report.findings[0].line, 4);
-	CHECK_INT(conf->opt.min_pool_size, 3);
-	load_main("min_pool_size = 0\nclient_tls_sslmode = disable\nhttp_listen = 127.0.0.1:9632");
+	CHECK_INT(conf->opt.max_db_client_connections, 3);
+	load_main("max_db_client_connections = 0\nclient_tls_sslmode = disable\nhttp_listen = 127.0.0.1:9632");
 	CHECK_QUIET();
 	load_main("http_listen =");             /* off: as it is */
 	CHECK_QUIET();

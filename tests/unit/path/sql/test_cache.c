@@ -88,12 +88,37 @@ TEST(cache, shrinks_when_told)
 	sql_cache_free(&cache);
 }
 
+/* Texts far more than there are places for the shapes asked for lately, long ones among them, in a cache that is always full. */
+TEST(cache, never_gives_one_text_the_verdict_of_another)
+{
+	struct sql_cache *cache = cache_of(200000);
+	char text[3000], name[16], column[1600];
+
+	for (int round = 0; round < 4; round++)
+		for (int n = 0; n < 1500; n++) {
+			int table = round & 1 ? 1500 - n : n;
+			snprintf(name, sizeof(name), "t%d", table);
+			snprintf(column, sizeof(column), "c%0*d", table % 100 ? 3 : 1500, 7);
+			snprintf(text, sizeof(text), "SELECT %s FROM %s", column, name);
+			for (int i = 0; i < 3; i++) {
+				struct verdict *v = ask(cache, text);
+				CHECK_INT(v->table_count, 1);
+				CHECK_STR(v->tables[0].name, name);
+				verdict_unref(&v);
+			}
+			CHECK(sql_cache_read(cache).bytes <= 200000);
+		}
+	sql_cache_free(&cache);
+}
+
 TEST(cache, learns_what_a_standby_refused)
 {
 	struct sql_cache *cache = cache_of(1 << 20);
-	struct verdict *before = ask(cache, "SELECT * FROM v WHERE a = 1"), *after;
+	struct verdict *before = ask(cache, "SELECT * FROM v WHERE a = 1"), *after = ask(cache, "SELECT * FROM v WHERE a = 3");
 	char reason[64];
 
+	CHECK(before == after);
+	verdict_unref(&after);
 	sql_learn_refused(cache, before, "25006");
 	after = ask(cache, "SELECT * FROM v WHERE a = 2");
 	CHECK_INT(before->class, SQL_READ);
@@ -104,6 +129,9 @@ TEST(cache, learns_what_a_standby_refused)
 	CHECK_INT(sql_cache_read(cache).parses, 1);
 	sql_learn_refused(cache, after, "0A000");
 	CHECK_INT(sql_cache_read(cache).entries, 1);
+	verdict_unref(&after);
+	after = ask(cache, "SELECT * FROM v WHERE a = 4");
+	CHECK_STR(verdict_reason(after, reason, sizeof(reason)), "retried:0A000");
 	verdict_unref(&before);
 	verdict_unref(&after);
 	sql_cache_free(&cache);

@@ -15,6 +15,9 @@ static const char *const operators[] = {
 static const char *const types[] = {
 #include "../../../../src/path/sql/builtin_types.def"
 };
+static const char *const scalar_functions[] = {
+#include "../../../../src/path/sql/builtin_scalar.def"
+};
 #define FUNCTION(name, effect, flags, pins, uses) name,
 static const char *const special_functions[] = {
 #include "../../../../src/path/sql/functions.def"
@@ -43,6 +46,7 @@ TEST(tables, are_sorted)
 	check_sorted(read_functions, ARRAY_LEN(read_functions));
 	check_sorted(node_functions, ARRAY_LEN(node_functions));
 	check_sorted(special_functions, ARRAY_LEN(special_functions));
+	check_sorted(scalar_functions, ARRAY_LEN(scalar_functions));
 	check_sorted(operators, ARRAY_LEN(operators));
 	check_sorted(types, ARRAY_LEN(types));
 }
@@ -63,7 +67,8 @@ TEST(tables, every_word_is_found)
 	static const char *const rows[] = {
 		"abort", "alter", "begin", "call", "close", "comment", "commit", "create", "currval", "deallocate", "declare", "discard", "do",
 		"drop", "end", "execute", "fetch", "grant", "import", "lastval", "listen", "load", "move", "nextval", "prepare", "refresh",
-		"reindex", "reset", "revoke", "rollback", "security", "set", "set_config", "setseed", "setval", "start", "temp", "temporary",
+		"reindex", "release", "reset", "revoke", "rollback", "savepoint", "security", "set", "set_config", "setseed", "setval",
+		"start", "temp", "temporary", "unlisten",
 		"pg_temp_3", "pg_advisory_x", "pg_try_advisory_x", "dblink_connect",
 	};
 	static const struct sql_options options = { .cache_max_bytes = 0, .parse_max_bytes = 65536, .nesting_max = 10000 };

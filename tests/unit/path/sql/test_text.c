@@ -56,7 +56,8 @@ TEST(setting, the_value_as_the_server_would_read_it)
 		{ "set a.b = $$x'y$$", "x'y" }, { "set a.b = $q$x$q$ ; ;", "x" }, { "set a.b = 42", "42" },
 		{ "set a.b = -1.5", "-1.5" },
 		{ "set a.b = + 7", "7" }, { "set a.b = on -- x", "on" }, { "/* c */ set a.b = ''", "" },
-		{ "set a.b = E'a''b'", "a'b" },
+		{ "set a.b = E'a''b'", "a'b" }, { "set a.b = U&'x\\0041'", "xA" }, { "set a.b = E'\\x41'", "A" },
+		{ "set a.b = 'x'\n'y'", "xy" }, { "set session.b = 1", "1" },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -79,8 +80,9 @@ TEST(setting, default_is_no_value)
 TEST(setting, what_is_not_one_constant)
 {
 	static const char *const rows[] = {
-		"set a.b = 1, 2", "set a.b = a b", "set a.b", "set a.b =", "set a.b = $1", "reset a.b", "set a.b = U&'x'", "set a.b = E'\\x41'",
+		"set a.b = 1, 2", "set a.b = a b", "set a.b", "set a.b =", "set a.b = $1", "reset a.b", "set a.b = U&'\\00e9'", "set a.b = E'\\xe9'",
 		"set a.b = 'x", "set a.b = - 'x'", "set a.b = 1; select 1", "", "set", "set local", "set a.b = default x", "set a. = 1",
+		"set a.b = U&'\\00'",
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {

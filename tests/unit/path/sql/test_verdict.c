@@ -8,7 +8,7 @@ static const struct sql_mode plain = { true, true };
 
 static const char *const flag_names[] = {
 	"MULTI", "BEGINS", "ENDS", "TX_START", "COPY_IN", "COPY_OUT", "CURSOR", "DISCARD_ALL", "DEALLOCATE", "DDL", "PGSHUNT", "EXTERNAL",
-	"ROLLBACK_TO"
+	"ROLLBACK_TO", "EFFECTS", "EXECUTES", "RELEASES", "DEFAULTS"
 };
 
 static struct verdict *verdict_of(const char *text)
