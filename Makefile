@@ -24,6 +24,9 @@ UNIT_SRC := $(sort $(wildcard tests/unit/*/test_*.c tests/unit/*/*/test_*.c))
 UNIT_BIN := $(UNIT_SRC:%.c=$(BUILD)/%)
 FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_BIN := $(FUZZ_SRC:%.c=$(BUILD)/%)
+FUZZ_PART_SRC := $(sort $(filter-out $(FUZZ_SRC),$(wildcard tests/fuzz/*.c)))
+FAULT_SRC := $(sort $(shell grep -l '"fault.h"' src/path/sql/*.c))
+PROPERTY_SRC := $(sort $(wildcard tests/property/*.c))
 TOOL_SRC := $(sort $(wildcard tools/*.c))
 
 # Parallel by itself; `make -j1` is heard, and a make started by this one shares its parent's jobs.
@@ -75,10 +78,27 @@ $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/libpgshunt.a
 	$(PROGRESS) LINK $@
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(BUILD)/libpgshunt.a $(LDLIBS)
 
-# A fuzz target is one file: tests/fuzz/fuzz_<what>.c with LLVMFuzzerTestOneInput; corpus in tests/fuzz/corpus/<what>/.
-$(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/libpgshunt.a
+# A fuzz target is one file, tests/fuzz/fuzz_<what>.c with LLVMFuzzerTestOneInput, and what it takes of the other files there; corpus in
+# tests/fuzz/corpus/<what>/. The fuzzer is to look for new paths in our code, not in the tests'.
+$(BUILD)/tests/fuzz/%.o: ALL_CFLAGS += -fno-sanitize=fuzzer-no-link -fno-sanitize-coverage=inline-8bit-counters,pc-table
+
+$(BUILD)/tests/fuzz/parts.a: $(FUZZ_PART_SRC:%.c=$(BUILD)/%.o)
+	@rm -f $@
+	$(Q)ar rcs $@ $^
+
+$(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/parts.a $(BUILD)/libpgshunt.a
 	$(PROGRESS) LINK $@
-	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $< $(BUILD)/libpgshunt.a $(LDLIBS)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
+
+# fuzz_sql with one of the bugs of src/path/sql/fault.h: build/fuzz/fast/planted/<NAME>.
+$(BUILD)/planted/%: $(FAULT_SRC) $(BUILD)/tests/fuzz/fuzz_sql.o $(BUILD)/tests/fuzz/parts.a $(BUILD)/libpgshunt.a
+	$(PROGRESS) LINK $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(filter-out -MMD -MP,$(ALL_CFLAGS)) -DFAULT_LEX_$* $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
+
+$(BUILD)/tests/property/property: $(PROPERTY_SRC:%.c=$(BUILD)/%.o) $(BUILD)/libpgshunt.a
+	$(PROGRESS) LINK $@
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(PROPERTY_SRC:%.c=$(BUILD)/%.o) $(BUILD)/libpgshunt.a $(LDLIBS)
 
 $(BUILD)/tools/%: $(BUILD)/tools/%.o $(BUILD)/libpgshunt.a
 	$(PROGRESS) LINK $@
@@ -121,6 +141,13 @@ wire: all ## scripted client and fake servers around the real program
 e2e: all ## real cluster, real drivers
 	@BUILD=$(BUILD) tests/run --no-build e2e
 
+.PHONY: property regress
+property: all $(BUILD)/tests/property/property ## random sessions directly and through pgshunt, every reply the same
+	@BUILD=$(BUILD) tests/run --no-build property
+
+regress: all $(BUILD)/tests/property/property ## the same with SESSIONS (20000) sessions of SEED (1)
+	@BUILD=$(BUILD) tests/run --no-build --sessions $(or $(SESSIONS),20000) --seed $(or $(SEED),1) property
+
 .PHONY: lint format
 lint: objects $(patsubst %.c,$(BUILD)/%,$(TOOL_SRC)) ## layers, headers, format, file sizes, globals, generated pages, static checks
 	@BUILD=$(BUILD) tools/lint
@@ -128,18 +155,27 @@ lint: objects $(patsubst %.c,$(BUILD)/%,$(TOOL_SRC)) ## layers, headers, format,
 format: ## put the format of the C sources right (clang-format; keeps hand-made tables)
 	@tools/lint --format
 
-.PHONY: asan tsan fuzz fuzz-build
+.PHONY: asan tsan fuzz fuzz-build fuzz-build-fast fuzz-planted
 asan: ## build/asan/pgshunt and its unit tests: address and undefined behaviour sanitizers
 	@$(MAKE) BUILD=build/asan SANITIZE=address,undefined all unit-bins
 
 tsan: ## build/tsan/pgshunt and its unit tests: thread sanitizer
 	@$(MAKE) BUILD=build/tsan SANITIZE=thread all unit-bins
 
+FUZZ_BUILD ?= build/fuzz
 fuzz-build:
-	@$(MAKE) BUILD=build/fuzz CC=clang SANITIZE=address,undefined CFLAGS='-O1 -g' EXTRA_CFLAGS=-fsanitize=fuzzer-no-link fuzz-bins
+	@$(MAKE) BUILD=$(FUZZ_BUILD) CC=clang SANITIZE=address,undefined CFLAGS='-O1 -g' EXTRA_CFLAGS=-fsanitize=fuzzer-no-link fuzz-bins
 
-fuzz: fuzz-build ## fuzz every target for FUZZ_SECONDS (60); finds go to build/fuzz/finds
-	@tests/run --no-build --fuzz-seconds $(or $(FUZZ_SECONDS),60) fuzz
+# Without sanitizers three times as many texts can be tried.
+fuzz-build-fast:
+	@$(MAKE) BUILD=$(FUZZ_BUILD)/fast CC=clang CFLAGS='-O2 -g' EXTRA_CFLAGS='-fsanitize-coverage=inline-8bit-counters,pc-table' \
+		$(FUZZ_BUILD)/fast/tests/fuzz/fuzz_sql $(FAULTS:%=$(FUZZ_BUILD)/fast/planted/%)
+
+fuzz: fuzz-build fuzz-build-fast ## FUZZ_RUNS (10,000,000) executions of the SQL oracle, a share of that of the other targets
+	@tests/fuzz/campaign --runs $(or $(FUZZ_RUNS),10000000) --seed $(or $(FUZZ_SEED),1)
+
+fuzz-planted: ## the SQL fuzzer finds each bug of src/path/sql/fault.h within 1,000,000 executions
+	@tests/fuzz/planted
 
 .PHONY: bench
 bench: all ## compare with Debian's pgbouncer and pgpool2 in one run
@@ -168,4 +204,4 @@ help: ## this list
 clean: ## remove the build directory
 	rm -rf $(BUILD)
 
--include $(OBJ:.o=.d) $(UNIT_SRC:%.c=$(BUILD)/%.d) $(FUZZ_SRC:%.c=$(BUILD)/%.d) $(TOOL_SRC:%.c=$(BUILD)/%.d)
+-include $(OBJ:.o=.d) $(UNIT_SRC:%.c=$(BUILD)/%.d) $(FUZZ_SRC:%.c=$(BUILD)/%.d) $(FUZZ_PART_SRC:%.c=$(BUILD)/%.d) $(PROPERTY_SRC:%.c=$(BUILD)/%.d) $(TOOL_SRC:%.c=$(BUILD)/%.d)

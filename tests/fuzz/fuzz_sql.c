@@ -1,92 +1,138 @@
-/* The oracle of the lexer, as a libFuzzer target:
+/* The oracle of the lexer, as a libFuzzer target. Of every text:
  * - our tokens are PostgreSQL's (pg_query_scan), wherever PostgreSQL can read the text at all;
- * - two texts of one shape have the same verdict, computed without the cache, and one pg_query_fingerprint. The second text is
- *   the first with other literals, blanks, comments and case; or an earlier input that happens to have the same shape.
+ * - written again with other blanks, comments and case it has the same shape;
+ * - a second text of the same shape, with other literals or small changes, or an earlier input, has the same tokens but for the
+ *   values of literals, the same verdict, computed without the cache, and one pg_query_fingerprint;
+ * - a constant of its tree that says now, today, tomorrow or yesterday is known to the verdict.
  * The text also runs through the functions that read hints, settings and statement ends: they must survive anything.
  *
- *   clang -g -O1 -D_GNU_SOURCE -fsanitize=fuzzer,address,undefined -Iinclude -Isrc/path/sql tests/fuzz/fuzz_sql.c \
- *       src/path/sql/[a-z]*.c src/core/base/[a-z]*.c -lpg_query -lprotobuf-c -o fuzz_sql
- *   ./fuzz_sql -dict=tests/fuzz/sql.dict -detect_leaks=0 tests/fuzz/corpus/sql */
+ * tests/fuzz/planted shows that it finds the bugs of src/path/sql/fault.h. */
+#include "sql_grammar.h"
+#include "sql_mutate.h"
+#include "sql_second.h"
+#include "sql_tokens.h"
+#include "sql_tree.h"
+
 #include "../../src/path/sql/lexer.h"
 #include "../../src/path/sql/shape.h"
 
 #include "pgshunt/sql.h"
 
-#include <pg_query.h>
-#include <pg_query/pg_query.pb-c.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #define TEXT_MAX 3000
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed);
+size_t LLVMFuzzerCustomCrossOver(const uint8_t *a, size_t a_size, const uint8_t *b, size_t b_size, uint8_t *out, size_t max_size, unsigned seed);
+size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);
 
 static const struct sql_mode plain = { true, true };
 
+/* The input itself is saved by libFuzzer; what it was compared with may be needed to see it again. */
 static void fail(const char *what, const char *a, const char *b)
 {
-	fprintf(stderr, "%s\n--- A\n%s\n--- B\n%s\n", what, a, b ? b : "");
+	fprintf(stderr, "FOUND: %s\n--- A\n%s\n--- B\n%s\n---\n", what, a, b ? b : "");
 	abort();
+}
+
+/* ---- a text and all that is known of it; what takes a parse, only once it is asked for ---- */
+
+struct text {
+	const char *sql;
+	struct hash128 shape;
+	bool is_scanned, is_readable, is_judged;
+	struct pg_tokens tokens;
+	struct verdict *verdict;
+	uint64_t fingerprint;
+	bool has_fingerprint;
+};
+
+static struct text text_of(const char *sql)
+{
+	struct buf normalized = { 0 };
+	struct text t = { .sql = sql, .shape = sql_shape(span_of(sql), plain, &normalized) };
+
+	buf_free(&normalized);
+	return t;
+}
+
+static void text_scan(struct text *t)
+{
+	if (!t->is_scanned)
+		t->is_readable = pg_tokens_read(t->sql, &t->tokens);
+	t->is_scanned = true;
+}
+
+static void read_fingerprint(struct text *t)
+{
+	char *blanked = mem_strdup(t->sql);
+	PgQueryFingerprintResult result;
+
+	shape_blank_comments(blanked, strlen(blanked));
+	result = pg_query_fingerprint(blanked);
+	mem_free(blanked);
+	t->has_fingerprint = !result.error;
+	t->fingerprint = result.fingerprint;
+	pg_query_free_fingerprint_result(result);
+}
+
+static void text_judge(struct text *t)
+{
+	static const struct sql_options no_cache = { .cache_max_bytes = 0, .parse_max_bytes = 65536, .nesting_max = 10000 };
+	struct sql_cache *cache;
+
+	if (t->is_judged)
+		return;
+	cache = sql_cache_new(&no_cache);
+	t->verdict = sql_verdict(cache, span_of(t->sql), plain);
+	sql_cache_free(&cache);
+	read_fingerprint(t);
+	t->is_judged = true;
+}
+
+static void text_free(struct text *t)
+{
+	pg_tokens_free(&t->tokens);
+	verdict_unref(&t->verdict);
 }
 
 /* ---- tokens ---- */
 
-static bool is_comment(const PgQuery__ScanToken *t)
+static void check_tokens(const char *text, const struct pg_tokens *tokens)
 {
-	return t->token == PG_QUERY__TOKEN__SQL_COMMENT || t->token == PG_QUERY__TOKEN__C_COMMENT;
-}
-
-static void check_tokens(const char *text)
-{
-	PgQueryScanResult scanned = pg_query_scan(text);
 	struct lexer lx = lexer_of(span_of(text));
-	PgQuery__ScanResult *tokens;
 	struct token t;
 
-	if (scanned.error) {
-		pg_query_free_scan_result(scanned);
-		return;
-	}
-	tokens = pg_query__scan_result__unpack(NULL, scanned.pbuf.len, (uint8_t *)scanned.pbuf.data);
-	for (size_t i = 0; i < tokens->n_tokens; i++) {
-		const PgQuery__ScanToken *want = tokens->tokens[i];
-		if (is_comment(want))
-			continue;
+	for (size_t i = 0; i < tokens->count; i++) {
+		const struct pg_token *want = &tokens->items[i];
 		lex_next(&lx, &t);
+		/* N'..' are two tokens there */
+		if (t.kind == LEX_NATIONAL && i + 1 < tokens->count && t.at == text + want->at)
+			t.at = text + (want = &tokens->items[++i])->at;
 		/* what no rule matches PostgreSQL's scanner hands to the grammar, which refuses it */
-		if (t.kind == LEX_ERROR && want->end - want->start == 1)
-			break;
-		/* N'..' are two tokens there: NCHAR and the string */
-		if (t.kind == LEX_NATIONAL && i + 1 < tokens->n_tokens && t.at - text == want->start)
-			t.at = text + (want = tokens->tokens[++i])->start;
-		/* libpg_query, not PostgreSQL, ends a string at a comment: 'a' -- x (newline) 'b' */
-		if ((t.is_opaque || t.kind == LEX_ERROR) && t.at - text == want->start && t.end - text > want->end &&
-		    i + 1 < tokens->n_tokens && is_comment(tokens->tokens[i + 1]))
-			break;
-		/* pg_query_scan doesn't tell where U&'..' and U&".." end: where the next token begins will show */
-		if (t.kind == LEX_STRING_UNICODE || t.kind == LEX_QUOTED_UNICODE)
-			t.end = text + want->end;
-		if (t.kind == LEX_ERROR || t.at - text != want->start || t.end - text != want->end) {
-			fprintf(stderr, "token at %d..%d, ours %d..%d kind %d\n", want->start, want->end, (int)(t.at - text),
-			        (int)(t.end - text), (int)t.kind);
+		if (t.kind == LEX_ERROR && want->end - want->at == 1)
+			return;
+		if (t.kind == LEX_ERROR || t.at != text + want->at || t.end != text + want->end) {
+			fprintf(stderr, "token at %zu..%zu, ours %zd..%zd kind %d\n", want->at, want->end, t.at - text, t.end - text, (int)t.kind);
 			fail("tokens differ", text, NULL);
 		}
 	}
-	pg_query__scan_result__free_unpacked(tokens, NULL);
-	pg_query_free_scan_result(scanned);
+}
+
+static bool is_lexed_to_the_end(const char *text)
+{
+	struct lexer lx = lexer_of(span_of(text));
+	struct token t;
+
+	while (lex_next(&lx, &t) != LEX_END)
+		if (t.kind == LEX_ERROR)
+			return false;
+	return true;
 }
 
 /* ---- verdicts ---- */
-
-static struct verdict *verdict_of(const char *text)
-{
-	static const struct sql_options no_cache = { .cache_max_bytes = 0, .parse_max_bytes = 65536, .nesting_max = 10000 };
-	struct sql_cache *cache = sql_cache_new(&no_cache);
-	struct verdict *v = sql_verdict(cache, span_of(text), plain);
-
-	sql_cache_free(&cache);
-	return v;
-}
 
 static bool same_text(const char *a, const char *b)
 {
@@ -120,131 +166,96 @@ static void describe(const struct verdict *v)
 	        v->table_count, v->function_count, v->builtin_count, v->type_count, v->shown);
 }
 
-static void check_fingerprints(const char *a, const char *b)
+static void check_pair(struct text *a, struct text *b)
 {
-	char *blank_a = mem_strdup(a), *blank_b = mem_strdup(b);
-	PgQueryFingerprintResult fa, fb;
-
-	shape_blank_comments(blank_a, strlen(a));
-	shape_blank_comments(blank_b, strlen(b));
-	fa = pg_query_fingerprint(blank_a);
-	fb = pg_query_fingerprint(blank_b);
-	mem_free(blank_a);
-	mem_free(blank_b);
-	if (!fa.error != !fb.error)
-		fail("one shape, but only one parses", a, b);
-	if (!fa.error && fa.fingerprint != fb.fingerprint)
-		fail("one shape, two fingerprints", a, b);
-	pg_query_free_fingerprint_result(fa);
-	pg_query_free_fingerprint_result(fb);
-}
-
-static bool is_same_shape(const char *a, const char *b)
-{
-	struct buf na = { 0 }, nb = { 0 };
-	bool same = hash128_equal(sql_shape(span_of(a), plain, &na), sql_shape(span_of(b), plain, &nb));
-
-	buf_free(&na);
-	buf_free(&nb);
-	return same;
-}
-
-static void check_pair(const char *a, const char *b)
-{
-	struct verdict *va, *vb;
-
-	if (strcmp(a, b) == 0 || !is_same_shape(a, b))
+	if (!hash128_equal(a->shape, b->shape) || strcmp(a->sql, b->sql) == 0)
 		return;
-	va = verdict_of(a);
-	vb = verdict_of(b);
-	if (!same_verdict(va, vb)) {
-		describe(va);
-		describe(vb);
-		fail("one shape, two verdicts", a, b);
+	text_scan(a);
+	text_scan(b);
+	if (a->is_readable != b->is_readable)
+		fail("one shape, but PostgreSQL's scanner reads only one", a->sql, b->sql);
+	if (!pg_tokens_same(a->sql, &a->tokens, b->sql, &b->tokens))
+		fail("one shape, different tokens", a->sql, b->sql);
+	text_judge(a);
+	text_judge(b);
+	if (!same_verdict(a->verdict, b->verdict)) {
+		describe(a->verdict);
+		describe(b->verdict);
+		fail("one shape, two verdicts", a->sql, b->sql);
 	}
-	verdict_unref(&va);
-	verdict_unref(&vb);
-	check_fingerprints(a, b);
+	if (a->has_fingerprint != b->has_fingerprint)
+		fail("one shape, but only one parses", a->sql, b->sql);
+	if (a->has_fingerprint && a->fingerprint != b->fingerprint)
+		fail("one shape, two fingerprints", a->sql, b->sql);
 }
 
-/* ---- the second text ---- */
+/* ---- second texts ---- */
 
-static uint32_t dice_state;
-
-static uint32_t dice(uint32_t sides)
+static void check_again(struct text *a, enum second_kind kind, struct dice *dice)
 {
-	dice_state = dice_state * 1664525u + 1013904223u;
-	return (dice_state >> 8) % sides;
+	struct buf again = { 0 };
+	struct text b;
+
+	second_write(&again, a->sql, &a->tokens, kind, dice);
+	b = text_of(buf_cstr(&again));
+	if (kind == SECOND_SAME && !hash128_equal(a->shape, b.shape))
+		fail("other blanks or case, another shape", a->sql, b.sql);
+	if (kind != SECOND_SAME)
+		check_pair(a, &b);
+	text_free(&b);
+	buf_free(&again);
 }
 
-static const char *pick(const char *const *items, size_t count)
+static void check_seconds(struct text *a, struct dice *dice)
 {
-	return items[dice((uint32_t)count)];
+	if (!a->is_readable)
+		return;
+	if (is_lexed_to_the_end(a->sql))
+		check_again(a, SECOND_SAME, dice);
+	check_again(a, SECOND_LITERALS, dice);
+	for (int i = 0; i < 4; i++)
+		check_again(a, SECOND_NEAR, dice);
 }
 
-static void add_blank(struct buf *out)
+/* Earlier inputs, by shape. */
+static void check_against_seen(struct text *a)
 {
-	static const char *const blanks[] = { " ", "\n", "\t", " \r\n", "/* x */", "/* ' /* */ \" */", "-- it's\n", " --\r", "\f" };
+	static char *seen[8192];
+	char **slot = &seen[a->shape.lo % ARRAY_LEN(seen)];
+	struct text b;
 
-	buf_add_str(out, pick(blanks, ARRAY_LEN(blanks)));
-}
-
-static void add_literal(struct buf *out, const struct token *t)
-{
-	static const char *const ints[] = { "0", "1", "42", "2147483647", "0000000000000000000007", "54", "25", "100" };
-	static const char *const floats[] = { "1.5", ".5", "1.", "1e10", "2147483648", "1.e-3", "99999999999999999999" };
-	static const char *const strings[] = {
-		"''", "'a'", "'it''s'", "$$x$$", "$q$ ' $q$", "E'\\\\'", "e'\\''", "'\\'", "'1'", "'t'", "'pg_temp'", "'in_hot_standby'",
-		"'; drop'", "'--'", "'/*'", "'work_mem'", "E'a\\nb'", "'%'", "'on'", "'nowhere'"
-	};
-	static const char *const dated[] = { "'now'", "'Today 10:00'", "$$tomorrow$$", "E'\\tyesterday'", "'[now,)'" };
-	static const char *const nationals[] = { "N'x'", "n''" };
-	static const char *const bits[] = { "B'01'", "b''", "B'2'" };
-	static const char *const hexes[] = { "X'1F'", "x''", "x'zz'" };
-
-	switch (t->kind) {
-	case LEX_INT: buf_add_str(out, pick(ints, ARRAY_LEN(ints))); break;
-	case LEX_FLOAT: buf_add_str(out, pick(floats, ARRAY_LEN(floats))); break;
-	case LEX_STRING: buf_add_str(out, t->is_dated ? pick(dated, ARRAY_LEN(dated)) : pick(strings, ARRAY_LEN(strings))); break;
-	case LEX_NATIONAL: buf_add_str(out, pick(nationals, ARRAY_LEN(nationals))); break;
-	case LEX_BITS: buf_add_str(out, pick(bits, ARRAY_LEN(bits))); break;
-	case LEX_HEX: buf_add_str(out, pick(hexes, ARRAY_LEN(hexes))); break;
-	default: buf_add(out, t->at, (size_t)(t->end - t->at)); break;
+	if (*slot) {
+		b = text_of(*slot);
+		check_pair(a, &b);
+		text_free(&b);
 	}
+	mem_free(*slot);
+	*slot = mem_strdup(a->sql);
 }
 
-static void add_word(struct buf *out, const struct token *t)
-{
-	bool is_upper = dice(2);
+/* ---- the tree ---- */
 
-	for (const char *c = t->at; c < t->end; c++)
-		buf_add_u8(out, is_upper && *c >= 'a' && *c <= 'z' ? (uint8_t)(*c - 32) : (uint8_t)*c);
+/* Only a text in which a word of time may hide is worth a parse. */
+static bool may_be_dated(const char *text)
+{
+	static const char *const words[] = { "now", "today", "tomorrow", "yesterday", "\\", "'\n", "'\r" };
+
+	for (size_t i = 0; i < ARRAY_LEN(words); i++)
+		if (strcasestr(text, words[i]))
+			return true;
+	return false;
 }
 
-static char *mutate(const char *text)
+static void check_tree(struct text *t)
 {
-	struct lexer lx = lexer_of(span_of(text));
-	struct buf out = { 0 };
-	struct token t;
-	char *result;
+	PgQuery__ParseResult *tree = may_be_dated(t->sql) ? tree_parse(t->sql) : NULL;
 
-	while (lex_next(&lx, &t) != LEX_END && t.kind != LEX_ERROR) {
-		if (out.len == 0 ? dice(4) == 0 : true)
-			add_blank(&out);
-		if (token_is_literal(&t) && dice(2))
-			add_literal(&out, &t);
-		else if (t.kind == LEX_WORD)
-			add_word(&out, &t);
-		else
-			buf_add(&out, t.at, (size_t)(t.end - t.at));
-	}
-	if (t.kind == LEX_ERROR) {
-		add_blank(&out);
-		buf_add(&out, t.at, (size_t)(t.end - t.at));
-	}
-	result = mem_strdup(buf_cstr(&out));
-	buf_free(&out);
-	return result;
+	if (!tree)
+		return;
+	text_judge(t);
+	if (tree_find_dated(tree, t->sql) && t->verdict->class != SQL_UNKNOWN && !(t->verdict->flags & SQL_F_TX_START))
+		fail("a word of time isn't seen", t->sql, NULL);
+	pg_query__parse_result__free_unpacked(tree, NULL);
 }
 
 /* ---- all that reads text ---- */
@@ -276,41 +287,59 @@ static void check_readers(const char *text)
 		rest = (struct span){ rest.data + len, rest.len - len };
 }
 
-/* ---- earlier inputs by shape ---- */
-
-#define SEEN 8192
-static char *seen[SEEN];
-
-static void check_against_seen(const char *text)
-{
-	struct buf normalized = { 0 };
-	uint64_t slot = sql_shape(span_of(text), plain, &normalized).lo % SEEN;
-
-	buf_free(&normalized);
-	if (seen[slot])
-		check_pair(text, seen[slot]);
-	mem_free(seen[slot]);
-	seen[slot] = mem_strdup(text);
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	char *text, *other;
+	struct dice dice = dice_of(data, size);
+	struct text a;
+	char *text;
 
 	if (size > TEXT_MAX || memchr(data, 0, size))
 		return 0;
 	text = mem_strndup((const char *)data, size);
-	dice_state = 2166136261u;
-	for (size_t i = 0; i < size; i++)
-		dice_state = (dice_state ^ data[i]) * 16777619u;
-	check_tokens(text);
+	a = text_of(text);
+	text_scan(&a);
+	check_tokens(text, &a.tokens);
 	check_readers(text);
-	check_against_seen(text);
-	for (int i = 0; i < 2; i++) {
-		other = mutate(text);
-		check_pair(text, other);
-		mem_free(other);
-	}
+	check_tree(&a);
+	check_against_seen(&a);
+	check_seconds(&a, &dice);
+	text_free(&a);
 	mem_free(text);
 	return 0;
+}
+
+/* ---- for libFuzzer ---- */
+
+static size_t give(struct buf *made, uint8_t *out, size_t max_size)
+{
+	size_t len = MIN(made->len, max_size);
+
+	if (len)
+		memcpy(out, made->data, len);
+	buf_free(made);
+	return len;
+}
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed)
+{
+	struct dice dice = { seed };
+	struct buf made = { 0 };
+
+	if (size && dice_once_in(&dice, 8))
+		return LLVMFuzzerMutate(data, size, max_size);
+	mutate_text(&made, (struct span){ (const char *)data, size }, &dice);
+	return give(&made, data, max_size);
+}
+
+size_t LLVMFuzzerCustomCrossOver(const uint8_t *a, size_t a_size, const uint8_t *b, size_t b_size, uint8_t *out, size_t max_size, unsigned seed)
+{
+	struct dice dice = { seed };
+	struct buf made = { 0 };
+
+	/* libFuzzer would cross two texts every other time, and few of these are SQL */
+	if (dice_once_in(&dice, 8))
+		mutate_cross(&made, (struct span){ (const char *)a, a_size }, (struct span){ (const char *)b, b_size }, &dice);
+	else
+		mutate_text(&made, (struct span){ (const char *)a, a_size }, &dice);
+	return give(&made, out, max_size);
 }

@@ -88,16 +88,6 @@ def pool_wait_timed_out():
 
 
 @test
-def begin_in_statement_mode():
-    with Cluster(standbys=1, pool_mode='statement') as c:
-        if 'pool_mode is not in force yet' in c.pgshunt.log() or 'pool_mode = statement is not in force yet' in c.pgshunt.log():
-            raise Skip('pool_mode = statement is not in force yet')
-        client = c.client()
-        check(client.query('BEGIN').error, 'BEGIN was taken')
-        check_eq(client.must('SELECT 1').status, 'I')
-
-
-@test
 def shutdown_tells_clients():
     with Cluster(standbys=1) as c:
         client = c.client()

@@ -15,7 +15,6 @@ struct value_rule {
 	const char *text;
 };
 static const struct value_rule value_rules[] = {
-	{ "pool_mode", BIT(POOL_TRANSACTION), CONF_WARNING, false, "is not in force yet: runs as transaction" },
 	{ "auth_type", BIT(CONF_AUTH_TRUST) | BIT(CONF_AUTH_PLAIN) | BIT(CONF_AUTH_MD5) | BIT(CONF_AUTH_SCRAM), CONF_ERROR, false,
 		"is not built yet" },
 	{ "load_balance", BIT(LB_ROUND_ROBIN), CONF_WARNING, false, "is not in force yet: runs as round_robin" },

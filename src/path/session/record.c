@@ -271,6 +271,12 @@ static void keep_in_log(struct session *s, struct change *c)
 	record_salt(s);
 }
 
+/* A seed can't be read back, and is used up as it is drawn from. */
+static bool is_seed(const struct change *c)
+{
+	return c->kind == SQL_E_SET_CONFIG && strcasecmp(c->name, "seed") == 0;
+}
+
 /* The change moves from the pending ones to where it belongs. */
 static void happen(struct session *s, struct change *c)
 {
@@ -304,7 +310,12 @@ static void happen(struct session *s, struct change *c)
 	case SQL_E_UNLISTEN:
 		break;
 	default:
-		keep_in_log(s, c);
+		if (is_seed(c)) {
+			s->pins |= SQL_PIN_SEED;
+			pool_pin(s->server);
+		} else {
+			keep_in_log(s, c);
+		}
 		break;
 	}
 }

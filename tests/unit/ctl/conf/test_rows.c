@@ -198,9 +198,9 @@ TEST(databases, pass_through_without_the_section)
 
 TEST(databases, values_not_built_warn_here_too)
 {
-	load(MAIN A_NODE "[databases]\na = pool_mode=session\nb = connect_query=x auth_user=x\nc = load_balance_hosts=disable\n");
+	load(MAIN A_NODE "[databases]\na = load_balance=latency\nb = connect_query=x auth_user=x\nc = load_balance_hosts=disable\n");
 	CHECK_LOADED();
-	CHECK_INT(line_of("[databases] a: pool_mode = session is not in force yet: runs as transaction"), 7);
+	CHECK_INT(line_of("[databases] a: load_balance = latency is not in force yet: runs as round_robin"), 7);
 	CHECK_INT(line_of("[databases] b: connect_query is accepted"), 8);
 	CHECK_INT(line_of("[databases] b: auth_user is accepted"), 8);
 	CHECK_INT(line_of("[databases] c: load_balance_hosts has no effect"), 9);

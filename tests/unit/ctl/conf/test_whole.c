@@ -27,8 +27,8 @@ TEST(whole, values_built_and_not)
 {
 	static const struct built_case cases[] = {
 		{ "pool_mode = transaction", false, NULL },
-		{ "pool_mode = session", false, "runs as transaction" },
-		{ "pool_mode = statement", false, "runs as transaction" },
+		{ "pool_mode = session", false, NULL },
+		{ "pool_mode = statement", false, NULL },
 		{ "auth_type = trust", false, NULL },
 		{ "auth_type = md5", false, NULL },
 		{ "auth_type = plain", false, NULL },
