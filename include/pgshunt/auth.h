@@ -19,7 +19,9 @@ enum auth_secret_kind { AUTH_NONE, AUTH_TEXT, AUTH_MD5_HASH, AUTH_SCRAM_VERIFIER
 #define AUTH_ITERATIONS 4096            /* PostgreSQL's default; 4096 rounds block a worker for about 1.5 ms */
 #define AUTH_ITERATIONS_MAX 1000000     /* more is never computed here: a peer's number must not stall a worker */
 
-struct auth_cache;                      /* keys of an AUTH_TEXT, derived at its first SCRAM login, shared by the threads that read it */
+/* SCRAM keys known of a secret: derived from a text once for each salt (ours, the servers'), or proved by a client whose verifier we have.
+ * Shared by the secret's copies in all threads, so that one login teaches all workers. */
+struct auth_cache;
 
 struct auth_secret {
 	enum auth_secret_kind kind;
@@ -27,11 +29,10 @@ struct auth_secret {
 	uint32_t iterations;            /* AUTH_SCRAM_VERIFIER; with has_client_key also of the keys below */
 	uint8_t salt[AUTH_SALT_MAX]; size_t salt_len;
 	uint8_t stored_key[AUTH_KEY_BYTES], server_key[AUTH_KEY_BYTES];
-	/* keys that prove the password to a server with the same verifier, known after a client's login (SCRAM pass-through) or
-	 * derived from AUTH_TEXT on demand by the client side */
+	/* keys that prove the password to a server with the same verifier, learned at one login; more of them are in the cache */
 	bool has_client_key;
 	uint8_t client_key[AUTH_KEY_BYTES];
-	struct auth_cache *cache;       /* made by auth_secret_parse() and shared by copies; may be NULL: then each login derives anew */
+	struct auth_cache *cache;       /* made by auth_secret_parse() but for AUTH_NONE; NULL: each login derives anew */
 };
 
 /* Reads "plain", "md5<32 hex>" or "SCRAM-SHA-256$it:salt$stored:server". "" is AUTH_NONE: the user exists, no password fits (as in
@@ -40,6 +41,7 @@ bool auth_secret_parse(struct auth_secret *out, const char *written, struct err 
 /* A deep copy: the caller's to clear. */
 void auth_secret_copy(struct auth_secret *out, const struct auth_secret *from);
 void auth_secret_clear(struct auth_secret *secret);     /* wipes */
+bool auth_secret_is_same(const struct auth_secret *a, const struct auth_secret *b);     /* as written, or known to be one password */
 
 /* userlist.txt: `"user" "secret"` a line, what follows is ignored; ; and # comments; "" doubles a quote. Stricter than PgBouncer, which
  * reads on over the mistake: a quote that isn't closed on its line, a field without quotes, a user named twice are errors (F0000).
@@ -50,6 +52,8 @@ struct auth_users *auth_users_ref(struct auth_users *users);
 void auth_users_unref(struct auth_users **users);
 const struct auth_secret *auth_users_find(const struct auth_users *users, const char *name);   /* NULL = unknown */
 size_t auth_users_count(const struct auth_users *users);
+/* After a reload, before anybody else has users: whose secret is the same as before keeps the keys that were learned meanwhile. */
+void auth_users_keep_keys(struct auth_users *users, const struct auth_users *before);
 
 /* ---- the proxy as server: one login of one client ---- */
 

@@ -84,6 +84,15 @@ struct conf_user {
 	struct conf_policy policy;
 };
 
+#define CONF_PEER_ID_MAX 16383
+struct conf_peer {
+	const char *name;               /* the id as text */
+	unsigned id;                    /* 1 to CONF_PEER_ID_MAX; the process's own peer_id may be among them */
+	const char *host;               /* a name, an address, or a directory */
+	int port;
+	int64_t pool_size;              /* -1 = not given: conf_peer_pool_size() */
+};
+
 struct conf {
 	const char *path;
 	struct conf_options opt;
@@ -91,6 +100,7 @@ struct conf {
 	const struct conf_node *nodes;          size_t node_count;
 	const struct conf_database *databases;  size_t database_count;
 	const struct conf_user *users;          size_t user_count;
+	const struct conf_peer *peers;          size_t peer_count;
 	uint64_t version;               /* 1, 2, 3 ... of this process: 1 from the loader, the owner counts on at a reload */
 };
 
@@ -123,6 +133,8 @@ const struct conf_user *conf_user_find(const struct conf *conf, const char *name
 void conf_policy_of(const struct conf *conf, const struct conf_database *db, const struct conf_user *user, struct conf_policy *out);
 int64_t conf_pool_size(const struct conf *conf, const struct conf_database *db, const struct conf_user *user);
 usec_t conf_server_lifetime(const struct conf *conf, const struct conf_database *db);
+const struct conf_peer *conf_peer_find(const struct conf *conf, unsigned id);           /* NULL = unknown */
+int64_t conf_peer_pool_size(const struct conf *conf, const struct conf_peer *peer);
 bool conf_name_listed(const char *list, const char *name);     /* "a, b, c": admin_users, ignore_startup_parameters ... */
 
 /* "auto", "primary", "standby", "node:pg1", "label:reports". *name points into text. */

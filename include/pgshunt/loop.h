@@ -29,7 +29,7 @@ void *loop_event_base(struct loop *loop);
 enum watch_events {
 	WATCH_READ = 1,
 	WATCH_WRITE = 2,
-	WATCH_EDGE = 4          /* with the others: told once for each piece of news, whatever was done about it */
+	WATCH_EDGE = 4          /* with WATCH_READ, from the beginning: told once for each piece of news, whatever was done about it */
 };
 struct watch;
 typedef void watch_fn(void *owner, unsigned events);

@@ -84,6 +84,7 @@ struct server {
 	struct list prepared_order;     /* oldest first */
 	struct map names;               /* statements prepared by SQL: name -> struct server_name * */
 	struct list names_order;        /* oldest first */
+	bool must_deallocate;           /* nobody knows any more what is prepared there */
 	uint64_t last_writer;           /* the session that ran the last batch which may have fed a sequence; 0 = none */
 	uint32_t backend_pid;
 	bool must_close;                /* close it instead of lending it again */
@@ -176,6 +177,9 @@ struct pool_set *pool_set_get(struct pools *pools, const char *database, const s
 void pool_set_release(struct pool_set **set);
 /* Sets that are there without clients, for min_pool_size: of the entries with a forced user. Again after each pools_set_conf(). */
 void pools_keep_forced(struct pools *pools, const struct auth_users *users);
+/* After each pools_set_conf(): whose secret in auth_file is another now logs in to servers with that one, sets that sessions hold since before
+ * the reload too: a changed password doesn't end them. */
+void pools_set_users(struct pools *pools, const struct auth_users *users);
 /* What a client's login taught: used for server logins from now on. */
 void pool_set_learn(struct pool_set *set, const struct auth_secret *secret);
 struct stats_pool *pool_set_stats(struct pool_set *set);
@@ -235,6 +239,14 @@ void pool_release(struct server **server, enum pool_release how);
 
 /* Dials the very server and hands it its cancel key; it is not lent again before that connection has ended. */
 void pool_cancel(struct server *server);
+/* Runs exactly once: the server, or the peer, has closed the connection by which it was told, so it has acted on it; or that won't happen
+ * any more (refused, cancel_wait_timeout, the pools are freed). Must not call into the pools. */
+typedef void pool_passed_fn(void *owner);
+/* When the cancel request under way to this server has ended; false = there is none. */
+bool pool_cancel_watch(struct server *server, pool_passed_fn *fn, void *owner);
+/* A cancel request for another process, a row of [peers]. fn may run before this returns. The peer's pool_size counts here alone: one worker
+ * sends all that is for a peer. */
+void pools_pass_cancel(struct pools *pools, unsigned peer, uint32_t pid, const uint8_t *key, size_t key_len, pool_passed_fn *fn, void *owner);
 
 /* ---- for the console; columns of SHOW POOLS that the pool knows ---- */
 

@@ -35,11 +35,31 @@ typedef void console_done_fn(void *ticket, const struct console_result *result);
 
 enum console_role { CONSOLE_STATS, CONSOLE_ADMIN };
 
+/* A cancel request on its way between workers. Sent by env->send_cancel(), received by session_take_cancel(). */
+struct canceler;
+struct cancel_letter {
+	enum {
+		CANCEL_ASK,             /* to worker (home + asked): whose key is it? When all were asked: NOT_FOUND */
+		CANCEL_PASS_ON,         /* to worker (peer): send it to the peer */
+		CANCEL_NOT_FOUND,       /* to worker home */
+		CANCEL_DONE             /* to worker home: the server, or the peer, has been told */
+	} stage;
+	size_t home, asked;
+	struct canceler *canceler;      /* home's */
+	struct session_env *holder;     /* who waits for the server or the peer */
+	bool is_passed_on;              /* by a peer, or to one: not once more */
+	unsigned peer;
+	uint32_t pid;
+	size_t key_len;
+	uint8_t key[];
+};
+void cancel_letter_free(struct cancel_letter **letter);        /* when there is no worker any more */
+
 /* Everything a session reaches beyond itself. */
 struct session_env {
 	struct loop *loop;
 	struct io *io;
-	size_t worker;                          /* this worker's number: part of every cancel key */
+	size_t worker;                          /* this worker's number */
 	struct conf *conf;                      /* replaced by the worker on reload */
 	const struct topo *topo;                /* replaced by the worker with each snapshot */
 	struct auth_users *users;               /* auth_file; NULL = none */
@@ -54,6 +74,8 @@ struct session_env {
 	struct list sessions;                   /* all of this worker's */
 	struct list topo_waiters;               /* those that wait for a newer topology */
 	struct map by_key;                      /* cancel key with its pid -> session */
+	struct list cancelers;                  /* connections whose cancel request is under way, see session/cancel.c */
+	int64_t canceler_count;
 	struct map statements;                  /* interned statements, see session/statement.c */
 	struct map welcomes;                    /* what a login is told, see session/startup.c */
 	uint32_t last_key;
@@ -63,7 +85,7 @@ struct session_env {
 	void *owner;
 	void (*want_sample)(void *owner);
 	void (*node_trouble)(void *owner, int node);
-	void (*cancel)(void *owner, uint32_t pid, const uint8_t *key, size_t key_len);  /* asks all workers whose key it is */
+	void (*send_cancel)(void *owner, struct cancel_letter *letter);         /* to the worker whose turn it is; takes it */
 	/* Runs one console statement; ticket comes back in done(). The session stays alive until then. */
 	void (*console_run)(void *owner, enum console_role role, const char *user, const char *peer, const char *sql,
 	                    console_done_fn *done, void *ticket);
@@ -84,8 +106,8 @@ void sessions_topo_changed(struct session_env *env, const struct topo *before);
 void sessions_tick(struct session_env *env);
 /* Shutdown: every client gets FATAL 57P01 at its next transaction boundary (now: at once). */
 void sessions_shutdown(struct session_env *env, bool now);
-/* A cancel request for one of this worker's sessions. */
-void session_cancel(struct session_env *env, uint32_t pid, const uint8_t *key, size_t key_len);
+/* Mail of env->send_cancel(); takes it. */
+void session_take_cancel(struct session_env *env, struct cancel_letter *letter);
 /* KILL_CLIENT: false when there is no such client. */
 bool session_kill(struct session_env *env, uint64_t id);
 

@@ -96,6 +96,7 @@ struct verdict {
 	const struct sql_name *builtins;  size_t builtin_count;  /* harmless built-in names called without a schema: an overload or a
 	                                                          * function of that name earlier in search_path makes them the catalog's business */
 	const struct sql_name *types;     size_t type_count;     /* types named that aren't built in (a cast or a domain's check may run code) */
+	const struct sql_name *temps;     size_t temp_count;     /* relations it creates as temporary, or names in pg_temp */
 	uint32_t uses;                  /* enum sql_pin: session state its answer may depend on (random: seed; regclass text: temp ...) */
 	char refused[6];                /* sql_learn_refused(): SQLSTATE; class is then SQL_WRITE and the reason retried:SQLSTATE; "" = none */
 	const char *shown;              /* text with literals as $n: SHOW ROUTES; never a literal; cut where it gets long */

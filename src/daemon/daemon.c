@@ -56,12 +56,21 @@ struct daemon {
 
 /* ---- from workers, on their threads ---- */
 
-void daemon_route_cancel(struct daemon *d, uint32_t pid, const uint8_t *key, size_t key_len)
+/* Under session pooling the process id is that of a server: only the worker that knows the key can say. */
+void daemon_send_cancel(struct daemon *d, struct cancel_letter *letter)
 {
-	/* Under session pooling the process id is that of a server: only the worker that knows the key can say. */
-	for (size_t i = 0; i < d->worker_count; i++)
-		if (d->workers[i])
-			worker_send_cancel(d->workers[i], pid, key, key_len);
+	size_t to = letter->home;
+
+	if (letter->stage == CANCEL_ASK && letter->asked == d->worker_count)
+		letter->stage = CANCEL_NOT_FOUND;
+	if (letter->stage == CANCEL_ASK)
+		to = (letter->home + letter->asked) % d->worker_count;
+	else if (letter->stage == CANCEL_PASS_ON)
+		to = letter->peer % d->worker_count;    /* always the same one: it counts the peer's pool_size */
+	if (d->workers[to])
+		worker_send_cancel(d->workers[to], letter);
+	else
+		cancel_letter_free(&letter);
 }
 
 void daemon_want_sample(struct daemon *d, size_t worker)
@@ -235,6 +244,8 @@ static bool reload(void *owner, struct buf *report, struct err *err)
 		conf_unref(&conf);
 		return false;
 	}
+	if (users && d->users)
+		auth_users_keep_keys(users, d->users);
 	conf->version = d->conf->version + 1;
 	conf_diff(d->conf, conf, report_change, report);
 	conf_unref(&d->conf);

@@ -19,7 +19,7 @@ struct worker_start {
 	struct auth_users *users;
 	_Atomic int64_t *client_count;
 	struct pool_hub *pool_hub;
-	const struct listen_set *listening;     /* the daemon's */
+	struct listen_set *listening;           /* the daemon's; each worker closes its own part of it */
 };
 
 struct worker *worker_new(const struct worker_start *start);
@@ -30,7 +30,7 @@ void worker_free(struct worker **worker);
 /* From any thread. */
 void worker_send_topo(struct worker *worker, const struct topo *topo);                         /* takes its own reference */
 void worker_send_conf(struct worker *worker, struct conf *conf, struct auth_users *users);     /* the same */
-void worker_send_cancel(struct worker *worker, uint32_t pid, const uint8_t *key, size_t key_len);
+void worker_send_cancel(struct worker *worker, struct cancel_letter *letter);                   /* takes it */
 void worker_send_shutdown(struct worker *worker, bool now);
 void worker_send_pool(struct worker *worker, struct pool_mail *mail);
 /* A letter for each worker, one after the other; the last one sends it to the daemon. */
@@ -45,7 +45,7 @@ struct console_answer;
 void worker_send_console(struct worker *worker, struct console_answer *answer);
 
 /* What workers ask of the daemon, from their threads. */
-void daemon_route_cancel(struct daemon *daemon, uint32_t pid, const uint8_t *key, size_t key_len);
+void daemon_send_cancel(struct daemon *daemon, struct cancel_letter *letter);  /* to the worker whose turn it is; takes it */
 void daemon_want_sample(struct daemon *daemon, size_t worker);
 void daemon_node_trouble(struct daemon *daemon, const char *node);      /* NULL = any */
 void daemon_pass_letter(struct daemon *daemon, size_t from, struct letter *letter);

@@ -78,10 +78,21 @@ bool listen_open(struct listen_set *set, const struct conf *conf, size_t workers
 	return true;
 }
 
+/* An open socket that nobody accepts from would go on getting its share of the clients, who would hang. */
+void listen_close_tcp(struct listen_set *set, size_t worker)
+{
+	for (size_t i = worker * set->addr_count; i < (worker + 1) * set->addr_count; i++) {
+		if (set->tcp[i] != -1)
+			close(set->tcp[i]);
+		set->tcp[i] = -1;
+	}
+}
+
 void listen_close(struct listen_set *set)
 {
 	for (size_t i = 0; i < set->tcp_count; i++)
-		close(set->tcp[i]);
+		if (set->tcp[i] != -1)
+			close(set->tcp[i]);
 	mem_free(set->tcp);
 	if (set->unix_fd) {
 		close(set->unix_fd);

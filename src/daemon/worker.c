@@ -15,12 +15,6 @@ struct new_conf {
 	struct auth_users *users;
 };
 
-struct cancel_mail {
-	uint32_t pid;
-	size_t key_len;
-	uint8_t key[];
-};
-
 struct worker {
 	struct daemon *daemon;
 	size_t number;
@@ -28,7 +22,8 @@ struct worker {
 	struct loop *loop;
 	struct io *io;
 	struct mailbox *mailbox;
-	struct listener *listeners[LISTEN_ADDRS_MAX + 1];
+	struct listener *listeners[LISTEN_ADDRS_MAX], *unix_listener;
+	struct listen_set *listening;
 	struct timer *tick;
 	struct session_env env;
 	struct stats_worker stats;
@@ -51,9 +46,9 @@ static void node_trouble(void *owner, int node)
 	daemon_node_trouble(w->daemon, known ? w->env.topo->nodes[node].name : NULL);
 }
 
-static void route_cancel(void *owner, uint32_t pid, const uint8_t *key, size_t key_len)
+static void send_cancel(void *owner, struct cancel_letter *letter)
 {
-	daemon_route_cancel(((struct worker *)owner)->daemon, pid, key, key_len);
+	daemon_send_cancel(((struct worker *)owner)->daemon, letter);
 }
 
 static void console_run(void *owner, enum console_role role, const char *user, const char *peer, const char *sql, console_done_fn *done,
@@ -124,22 +119,25 @@ static void take_conf(struct worker *w, struct new_conf *mail)
 	w->env.users = mail->users;
 	sql_cache_configure(w->env.sql, &sql);
 	pools_set_conf(w->env.pools, w->env.conf);
+	pools_set_users(w->env.pools, w->env.users);
 	keep_pools(w);
 	mem_free(mail);
 }
 
 static void tell_when_idle(struct worker *w)
 {
-	if (!w->is_shutting_down || w->idle_told || !list_is_empty(&w->env.sessions))
+	if (!w->is_shutting_down || w->idle_told || !list_is_empty(&w->env.sessions) || !list_is_empty(&w->env.cancelers))
 		return;
 	w->idle_told = true;
 	daemon_worker_idle(w->daemon, w->number);
 }
 
+/* The Unix socket stays: by it peers bring cancel requests for those who are still here. */
 static void stop_listening(struct worker *w)
 {
 	for (size_t i = 0; i < ARRAY_LEN(w->listeners); i++)
 		listener_free(&w->listeners[i]);
+	listen_close_tcp(w->listening, w->number);
 }
 
 static void take_shutdown(struct worker *w, bool now)
@@ -163,7 +161,6 @@ static void take_letter(struct worker *w, struct letter *letter)
 static void take_mail(void *owner, int kind, void *content)
 {
 	struct worker *w = owner;
-	struct cancel_mail *cancel = content;
 	bool *now = content;
 
 	switch ((enum mail_kind)kind) {
@@ -174,8 +171,7 @@ static void take_mail(void *owner, int kind, void *content)
 		take_conf(w, content);
 		break;
 	case MAIL_CANCEL:
-		session_cancel(&w->env, cancel->pid, cancel->key, cancel->key_len);
-		mem_free(cancel);
+		session_take_cancel(&w->env, content);
 		break;
 	case MAIL_SHUTDOWN:
 		take_shutdown(w, *now);
@@ -206,14 +202,9 @@ void worker_send_conf(struct worker *worker, struct conf *conf, struct auth_user
 	mailbox_send(worker->mailbox, MAIL_CONF, mail);
 }
 
-void worker_send_cancel(struct worker *worker, uint32_t pid, const uint8_t *key, size_t key_len)
+void worker_send_cancel(struct worker *worker, struct cancel_letter *letter)
 {
-	struct cancel_mail *mail = mem_alloc(sizeof(*mail) + key_len);
-
-	mail->pid = pid;
-	mail->key_len = key_len;
-	memcpy(mail->key, key, key_len);
-	mailbox_send(worker->mailbox, MAIL_CANCEL, mail);
+	mailbox_send(worker->mailbox, MAIL_CANCEL, letter);
 }
 
 void worker_send_shutdown(struct worker *worker, bool now)
@@ -268,12 +259,13 @@ static void run(void *owner)
 	loop_run(w->loop);
 }
 
-static void start_listening(struct worker *w, const struct listen_set *set)
+static void start_listening(struct worker *w, struct listen_set *set)
 {
+	w->listening = set;
 	for (size_t i = 0; i < set->addr_count; i++)
 		w->listeners[i] = listener_new(w->loop, set->tcp[w->number * set->addr_count + i], accepted, w);
 	if (set->unix_fd)
-		w->listeners[set->addr_count] = listener_new(w->loop, set->unix_fd, accepted, w);
+		w->unix_listener = listener_new(w->loop, set->unix_fd, accepted, w);
 }
 
 struct worker *worker_new(const struct worker_start *start)
@@ -292,7 +284,7 @@ struct worker *worker_new(const struct worker_start *start)
 		                     .topo = topo_ref(start->topo), .users = start->users ? auth_users_ref(start->users) : NULL,
 		                     .sql = sql_cache_new(&sql), .stats = &w->stats, .node_stats = w->node_stats,
 		                     .client_count = start->client_count, .owner = w, .want_sample = want_sample,
-		                     .node_trouble = node_trouble, .cancel = route_cancel, .console_run = console_run };
+		                     .node_trouble = node_trouble, .send_cancel = send_cancel, .console_run = console_run };
 	session_env_init(env);
 	pool_env = (struct pool_env){ .loop = w->loop, .io = w->io, .stats = &w->stats, .node_stats = w->node_stats, .settings = env->settings,
 		                      .worker = start->number, .hub = start->pool_hub, .node_trouble = node_trouble, .send = send_pool,
@@ -330,6 +322,7 @@ void worker_free(struct worker **worker)
 	sessions_shutdown(&w->env, true);
 	timer_free(&w->tick);
 	stop_listening(w);
+	listener_free(&w->unix_listener);
 	loop_flush(w->loop);
 	pools_free(&w->env.pools);
 	session_env_free(&w->env);

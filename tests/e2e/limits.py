@@ -106,7 +106,7 @@ def fairness(bed):
     """16 clients, one server, two workers: who has waited longest is next, whichever worker he is on."""
     seen = restart(bed, default_pool_size=1)
     per_client = 2000 // (4 if lib.SLOW > 1 else 1)
-    for attempt in range(3):
+    for _ in range(4):              # what else runs on the machine makes stalls of its own
         began = time.monotonic()
         latencies = bench(bed, 16, per_client, 'BEGIN;\nSELECT 1;\nCOMMIT;\n')
         mean, worst = sum(latencies) / len(latencies), max(latencies)

@@ -81,7 +81,7 @@ def read_table():
 DIRTY = '''SET application_name = 'dirty'; SET search_path = dirty, public; SET work_mem = '9MB'; SET TimeZone = 'America/Bogota';
 SET DateStyle = 'Postgres, DMY'; SET client_encoding = LATIN2; SET statement_timeout = '77s'; SET extra_float_digits = -3;
 SET transform_null_equals = on; SET IntervalStyle = 'sql_standard'; SET array_nulls = off; SET ROLE helper'''
-DIRTY_CUSTOM = "SET app.user = 'dirty'; SET app.two = 'dirty'; SET app.tenant = 'dirty'; SET app.area = 'dirty'"
+DIRTY_CUSTOM = "SET app.who = 'dirty'; SET app.two = 'dirty'; SET app.tenant = 'dirty'; SET app.area = 'dirty'"
 HOLD = 'BEGIN; LOCK TABLE public.ones IN ACCESS SHARE MODE; '
 
 
@@ -419,11 +419,11 @@ def altered_defaults(bed):
 
 def one_server(bed):
     """Four sessions that set much take turns on one server of each node, and find their own at each turn."""
-    reads = ("current_setting('app.user', true), current_setting('app.n', true), current_setting('TimeZone'), current_setting('work_mem'), current_user, "
+    reads = ("current_setting('app.who', true), current_setting('app.n', true), current_setting('TimeZone'), current_setting('work_mem'), current_user, "
              "current_schemas(false), '2024-06-01'::date")
     looks = (f'{ON_PRIMARY}SELECT pg_backend_pid() AS pid, {reads}', f'SELECT inet_server_port() AS port, {reads} FROM public.ones')
-    scripts = (("SET app.user = 'alice'", "SET TimeZone = 'Asia/Tokyo'", 'SET ROLE helper'),
-               ("SELECT set_config('app.user', 'bob', false), set_config('app.n', '7', false)",),
+    scripts = (("SET app.who = 'alice'", "SET TimeZone = 'Asia/Tokyo'", 'SET ROLE helper'),
+               ("SELECT set_config('app.who', 'bob', false), set_config('app.n', '7', false)",),
                ("SET work_mem = '9MB'", 'SET search_path = one, public', 'SET DateStyle = German'),
                ())
     pairs = [(Talk(bed.port, 'app', 'tiny', protocol), Talk(bed.node_port('pg1'), 'app', 'app', protocol)) for protocol in PROTOCOLS + ('simple',)]

@@ -45,7 +45,7 @@ def a_portal_executed_later_may_have_set_something(c):
 def state_that_a_lost_batch_did_not_bring_is_told(c):
     """A pinned server dies under a statement that sets something else: what was there before is lost, and said so."""
     client = c.client()
-    client.must('LISTEN mine')
+    client.must('CREATE TEMP TABLE mine (a int)')
     c.primary.on('SET statement_timeout', cut)
     check_error(client.query('SET statement_timeout = 5'), '08007', 'ERROR')
     c.primary.rules = []

@@ -147,6 +147,7 @@ def a_node_that_restarts_under_load():
                 c.primary.cut_all()
         hammering(c, 0.5, meanwhile=restarts)           # some are in the middle of a transaction: they hear of it
         wait_for(lambda: c.client().must('SELECT 1').status == 'I', 5)
+        census.most = 0                 # before: the fake server cuts first and forgets then
         check_eq(hammering(c, 0.5), [])
         check(census.most <= 2, f'{census.most} connections')
 
@@ -270,7 +271,7 @@ def nobody_is_starved_by_another_users_load():
 
 @test
 def a_thousand_clients_and_a_cold_pool():
-    with Cluster(standbys=0, workers=2, default_pool_size=50, max_client_conn=1200, query_wait_timeout='30s', server_login_retry='50ms') as c:
+    with Cluster(standbys=0, workers=2, default_pool_size=50, max_client_conn=1200, query_wait_timeout='30s', server_connect_timeout='20s') as c:
         clients = [c.client() for _ in range(1000 // SLOW)]
         c.primary.cut_all()
         wait_for(lambda: not c.show('SERVERS'), 5, 'all servers to be gone')

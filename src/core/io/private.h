@@ -31,6 +31,7 @@ struct stream {
 	uint8_t stops;                  /* enum stream_stop */
 	uint8_t watched;                /* enum watch_events, as told to the watch */
 	bool is_freed, wants_drained, end_told, end_scheduled, prefers_large;
+	bool was_full;                  /* the last read has filled the block: the next one will be large */
 	int error;                      /* errno of what broke it */
 	/* window: block[from, to) */
 	uint8_t *block;

@@ -76,8 +76,9 @@ static bool window_make_room(struct stream *s)
 	size_t len = s->to - s->from, cap;
 
 	if (!s->block) {
-		s->block_cap = s->prefers_large ? LARGE_BLOCK_BYTES : SMALL_BLOCK_BYTES;
-		s->block = mem_pool_take(s->prefers_large ? s->io->large : s->io->small);
+		bool is_large = s->prefers_large || s->was_full;
+		s->block_cap = is_large ? LARGE_BLOCK_BYTES : SMALL_BLOCK_BYTES;
+		s->block = mem_pool_take(is_large ? s->io->large : s->io->small);
 		s->from = s->to = 0;
 		return true;
 	}
@@ -102,7 +103,7 @@ static inline void stream_update_watch(struct stream *s)
 {
 	unsigned events = 0;
 
-	if (s->out.len > s->out_from || s->stops & STOP_CONNECTING)
+	if (s->wants_drained || s->stops & STOP_CONNECTING)
 		events |= WATCH_WRITE;
 	if (!s->stops && s->to - s->from < s->window_max)
 		events |= WATCH_READ;
@@ -179,6 +180,7 @@ static void stream_read(struct stream *s)
 		return;
 	}
 	s->to += (size_t)got;
+	s->was_full = s->to == s->block_cap;
 	s->bytes_in += (uint64_t)got;
 	s->fn(s->owner, STREAM_READABLE);
 }
@@ -255,7 +257,8 @@ static void stream_connect_timed_out(void *owner)
 
 static void stream_writable(struct stream *s)
 {
-	stream_write_out(s);
+	if (stream_unsent(s) > 0)
+		stream_write_out(s);
 	if (stream_unsent(s) == 0 && !(s->stops & STOP_BROKEN) && s->wants_drained) {
 		s->wants_drained = false;
 		stream_update_watch(s);
@@ -272,7 +275,7 @@ static void stream_fired(void *owner, unsigned events)
 		stream_finish_connect(s);
 		return;
 	}
-	if ((events & WATCH_WRITE) && stream_unsent(s) > 0)
+	if (events & WATCH_WRITE)
 		stream_writable(s);
 	if ((events & WATCH_READ) && !s->stops && !s->is_freed)
 		stream_read(s);

@@ -103,9 +103,10 @@ void loop_run_later(int fd, short events, void *owner)
 
 /* ---- descriptors ---- */
 
+/* An event for each direction: one of the two can come and go with one system call. Few watches ever want to write. */
 struct watch {
 	struct loop *loop;
-	struct event event;
+	struct event reading, *writing;
 	int fd;
 	unsigned events;
 	watch_fn *fn;
@@ -132,20 +133,29 @@ struct watch *watch_new(struct loop *loop, int fd, watch_fn *fn, void *owner)
 	return watch;
 }
 
+static void watch_begin(struct watch *watch, struct event *event, short what)
+{
+	event_assign(event, watch->loop->base, watch->fd, (short)(what | EV_PERSIST), watch_fired, watch);
+	event_add(event, NULL);
+}
+
+/* What is new before what goes: the descriptor stays where it is. */
 void watch_set(struct watch *watch, unsigned events)
 {
-	short what = EV_PERSIST;
+	unsigned added = events & ~watch->events, gone = watch->events & ~events;
 
-	if (events == watch->events)
-		return;
-	what |= (short)((events & WATCH_READ ? EV_READ : 0) | (events & WATCH_WRITE ? EV_WRITE : 0) | (events & WATCH_EDGE ? EV_ET : 0));
-	if (watch->events)
-		event_del(&watch->event);
 	watch->events = events;
-	if (!events)
-		return;
-	event_assign(&watch->event, watch->loop->base, watch->fd, what, watch_fired, watch);
-	event_add(&watch->event, NULL);
+	if (added & WATCH_READ)
+		watch_begin(watch, &watch->reading, (events & WATCH_EDGE) ? EV_READ | EV_ET : EV_READ);
+	if (added & WATCH_WRITE) {
+		if (!watch->writing)
+			watch->writing = mem_alloc(sizeof(*watch->writing));
+		watch_begin(watch, watch->writing, EV_WRITE);
+	}
+	if (gone & WATCH_READ)
+		event_del(&watch->reading);
+	if (gone & WATCH_WRITE)
+		event_del(watch->writing);
 }
 
 void watch_free(struct watch **watch)
@@ -153,6 +163,7 @@ void watch_free(struct watch **watch)
 	if (!*watch)
 		return;
 	watch_set(*watch, 0);
+	mem_free((*watch)->writing);
 	mem_free(*watch);
 	*watch = NULL;
 }

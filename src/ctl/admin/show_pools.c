@@ -271,7 +271,7 @@ static void fill_lists(struct job *job)
 	complete(job);
 	{
 		const struct list_row rows[] = {
-			{ "databases", count_databases(job) }, { "users", count_users(job) }, { "peers", 0 },
+			{ "databases", count_databases(job) }, { "users", count_users(job) }, { "peers", (int64_t)conf_of(job)->peer_count },
 			{ "pools", (int64_t)job->gather.pool_count }, { "peer_pools", 0 }, { "free_clients", 0 },
 			{ "used_clients", job->gather.clients }, { "login_clients", job->gather.login_clients }, { "free_servers", 0 },
 			{ "used_servers", job->gather.servers }, { "dns_names", 0 }, { "dns_zones", 0 }, { "dns_queries", 0 },

@@ -70,9 +70,14 @@ static const struct column peer_columns[] = {
 	COLUMN(peer_row, "pool_size", INT, pool_size),
 };
 
-static void fill_nothing(struct job *job)
+static void fill_peers(struct job *job)
 {
-	(void)job;
+	const struct conf *conf = job->admin->env.conf(job->admin->env.owner);
+
+	for (size_t i = 0; i < conf->peer_count; i++) {
+		const struct conf_peer *peer = &conf->peers[i];
+		job_put(job, &(struct peer_row){ peer->id, peer->port, conf_peer_pool_size(conf, peer), peer->host });
+	}
 }
 
 const struct view views_simple[] = {
@@ -80,6 +85,6 @@ const struct view views_simple[] = {
 	{ "VERSION", version_columns, ARRAY_LEN(version_columns), NULL, fill_version, NULL },
 	{ "CONFIG", config_columns, ARRAY_LEN(config_columns), NULL, fill_config, NULL },
 	{ "STATE", state_columns, ARRAY_LEN(state_columns), NULL, fill_state, NULL },
-	{ "PEERS", peer_columns, ARRAY_LEN(peer_columns), NULL, fill_nothing, NULL },
+	{ "PEERS", peer_columns, ARRAY_LEN(peer_columns), NULL, fill_peers, NULL },
 	{ NULL, NULL, 0, NULL, NULL, NULL },
 };

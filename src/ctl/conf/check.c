@@ -242,7 +242,7 @@ static void check_http(struct load *load)
 void check_whole(struct load *load)
 {
 	static void (*const checks[])(struct load *load) = {
-		check_defaults, check_nodes, check_routes, check_bounded, check_login, check_listen, check_http
+		check_defaults, check_nodes, check_routes, check_bounded, check_login, check_listen, check_http, peers_check
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(checks); i++)

@@ -3,7 +3,7 @@
  * options.c  rows of the option table, a value from and to text        reader.c  files -> (section, key, value), with inih
  * report.c   findings                                                  load.c    snapshot, [pgshunt]
  * row.c      "name = key=value ..."                                    check.c   what only the whole can tell
- * nodes.c databases.c rules.c: the sections made of rows               arena.c   memory of a snapshot
+ * nodes.c databases.c rules.c peers.c: the sections made of rows       arena.c   memory of a snapshot
  * policy.c   look-ups and per-session options                          diff.c    reload's answer, SHOW CONFIG
  * docs.c     reference and sample file */
 #ifndef PGSHUNT_CONF_PRIVATE_H
@@ -147,6 +147,9 @@ struct load {
 	size_t route_count;
 	struct host_use *hosts;
 	size_t host_count;
+	struct conf_peer *peers;
+	struct place *peer_places;
+	size_t peer_count;
 	const char **rules;
 	struct place *rule_places;
 	size_t rule_count;
@@ -167,10 +170,11 @@ void rules_row(struct load *load, const struct conf_item *item);
 void peers_row(struct load *load, const struct conf_item *item);
 void nodes_from_hosts(struct load *load);   /* after the last item: databases' hosts become nodes */
 /* The keys of rows, for the reference; ends with a row without a name. */
-extern const struct option conf_node_keys[], conf_database_keys[], conf_user_keys[], conf_rule_keys[];
+extern const struct option conf_node_keys[], conf_database_keys[], conf_user_keys[], conf_rule_keys[], conf_peer_keys[];
 
 /* A value that is in the table but not built: warns or refuses. place.file NULL: the value is a default. */
 void check_value(struct load *load, struct place place, const char *where, const struct option *option, const void *base);
 void check_whole(struct load *load);
+void peers_check(struct load *load);
 
 #endif

@@ -101,6 +101,13 @@ static bool same_user(const void *left, const void *right)
 		a->max_user_connections == b->max_user_connections && same_policy(&a->policy, a->policy_set, &b->policy, b->policy_set);
 }
 
+static bool same_peer(const void *left, const void *right)
+{
+	const struct conf_peer *a = left, *b = right;
+
+	return same_text(a->host, b->host) && a->port == b->port && a->pool_size == b->pool_size;
+}
+
 /* Rows whose struct begins with their name. */
 struct rows {
 	const char *what;
@@ -159,6 +166,11 @@ static struct rows rows_users(const struct conf *conf)
 	return (struct rows){ "user", conf->users, conf->user_count, sizeof(*conf->users), same_user };
 }
 
+static struct rows rows_peers(const struct conf *conf)
+{
+	return (struct rows){ "peer", conf->peers, conf->peer_count, sizeof(*conf->peers), same_peer };
+}
+
 void conf_diff(const struct conf *before, const struct conf *after, conf_change_fn *fn, void *owner)
 {
 	struct diff diff = { fn, owner };
@@ -169,4 +181,5 @@ void conf_diff(const struct conf *before, const struct conf *after, conf_change_
 	diff_rows(&diff, rows_nodes(before), rows_nodes(after));
 	diff_rows(&diff, rows_databases(before), rows_databases(after));
 	diff_rows(&diff, rows_users(before), rows_users(after));
+	diff_rows(&diff, rows_peers(before), rows_peers(after));
 }

@@ -109,6 +109,14 @@ static const char users_head[] =
 static const char rules_head[] =
 	"\n## [rules]\n\n`NAME = condition=... route=...`: the first rule whose conditions all hold routes the statement. *Not in\n"
 	"force yet.*\n\n";
+static const char peers_head[] =
+	"\n## [peers]\n\n`PEER_ID = key=value ...`: the other processes behind the same port or load balancer (`so_reuseport`), as in\n"
+	"PgBouncer; a row for this process itself does no harm. A cancel request comes by a connection of its own, maybe to\n"
+	"another process than the one that runs the statement: with `peer_id` set the key that a client gets says whose it is,\n"
+	"and the request is passed on, once. (A key of protocol 3.0 under `pool_mode = session` has no room for that: all peers\n"
+	"are asked.) All processes of a group must be pgshunt. As they share the port, each needs an address or a\n"
+	"`unix_socket_dir` of its own, by which the others reach it:\n\n"
+	"```\n[peers]\n1 = host=/run/pgshunt-1\n2 = host=/run/pgshunt-2\n```\n\n";
 
 void conf_write_reference(struct buf *out)
 {
@@ -131,6 +139,8 @@ void conf_write_reference(struct buf *out)
 	add_row_keys(out, conf_user_keys);
 	buf_add_str(out, rules_head);
 	add_row_keys(out, conf_rule_keys);
+	buf_add_str(out, peers_head);
+	add_row_keys(out, conf_peer_keys);
 }
 
 /* ---- sample ---- */
@@ -205,7 +215,10 @@ static const char sample_tail[] =
 	"report = route=label:reports\n"
 	"\n; The first rule that matches routes the statement. Not in force yet.\n"
 	"[rules]\n"
-	";heavy = table=public.events,public.audit route=label:reports\n";
+	";heavy = table=public.events,public.audit route=label:reports\n"
+	"\n; The other processes behind this port, by peer_id: cancel requests that are theirs are passed on.\n"
+	"[peers]\n"
+	";2 = host=/run/pgshunt-2 port=6432\n";
 
 void conf_write_sample(struct buf *out)
 {

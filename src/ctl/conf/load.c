@@ -225,9 +225,11 @@ static void keep_rows(struct load *load)
 	conf->nodes = keep(arena, load->nodes, load->node_count, sizeof(*load->nodes));
 	conf->databases = keep(arena, load->databases, load->database_count, sizeof(*load->databases));
 	conf->users = keep(arena, load->users, load->user_count, sizeof(*load->users));
+	conf->peers = keep(arena, load->peers, load->peer_count, sizeof(*load->peers));
 	conf->node_count = load->node_count;
 	conf->database_count = load->database_count;
 	conf->user_count = load->user_count;
+	conf->peer_count = load->peer_count;
 }
 
 static void load_free(struct load *load)
@@ -241,6 +243,8 @@ static void load_free(struct load *load)
 	mem_free(load->user_places);
 	mem_free(load->routes);
 	mem_free(load->hosts);
+	mem_free(load->peers);
+	mem_free(load->peer_places);
 	mem_free(load->rules);
 	mem_free(load->rule_places);
 }

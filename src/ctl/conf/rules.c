@@ -1,6 +1,6 @@
 #include "row.h"
 
-/* ---- [rules] and [peers]: read and checked, not in force yet ---- */
+/* ---- [rules]: read and checked, not in force yet ---- */
 
 struct rule_draft {
 	const char *name;
@@ -37,26 +37,4 @@ void rules_row(struct load *load, const struct conf_item *item)
 	load->rule_places[n] = row_place(load, item->place);
 	load->rule_count++;
 	LOAD_WARNING(load, item->place, "[rules] is accepted but not in force yet");
-}
-
-struct peer_draft {
-	const char *host;
-	int64_t port, pool_size;
-};
-
-static const struct option peer_keys[] = {
-	ROW_KEY(peer_draft, host, STR, "host", 0, 0, 0, "Host or socket directory.")
-	ROW_KEY(peer_draft, port, INT, "port", 1, 65535, 0, "Port.")
-	ROW_KEY(peer_draft, pool_size, INT, "pool_size", 1, 100000, 0, "Connections for cancel requests.")
-	ROW_KEYS_END
-};
-
-void peers_row(struct load *load, const struct conf_item *item)
-{
-	struct peer_draft draft = { .host = NULL };
-	struct row row;
-
-	row_init(&row, load, item, peer_keys, &draft);
-	if (row_read(&row))
-		LOAD_WARNING(load, item->place, "[peers] is accepted but not in force yet");
 }

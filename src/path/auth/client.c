@@ -139,7 +139,7 @@ static enum auth_step step_sasl(struct auth_client *auth, const uint8_t *data, s
 		err_set(err, "28000", "the server offers no SASL mechanism that pgshunt knows (SCRAM-SHA-256)");
 		return AUTH_FAILED;
 	}
-	if (auth->secret.kind != AUTH_TEXT && !auth->secret.has_client_key)
+	if (!secret_can_prove(&auth->secret))
 		return no_answer(auth, "scram-sha-256", err);
 	scram_client_first(&auth->scram, has_plus, &first);
 	buf_add_cstr(&body, has_plus ? SCRAM_PLUS_NAME : SCRAM_NAME);
@@ -173,7 +173,7 @@ static enum auth_step step_final(struct auth_client *auth, const uint8_t *data, 
 	(void)out;
 	if (!scram_is_text(data, len))
 		return out_of_order(err, "a SCRAM message of wrong length");
-	if (!scram_client_final(&auth->scram, (struct span){ (const char *)data, len }, err))
+	if (!scram_client_final(&auth->scram, &auth->secret, (struct span){ (const char *)data, len }, err))
 		return AUTH_FAILED;
 	auth->state = SERVER_PROVED;
 	return AUTH_CONTINUE;

@@ -2,7 +2,7 @@
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
+#include <openssl/sha.h>
 
 bool auth_equal(const void *a, const void *b, size_t len)
 {
@@ -43,14 +43,47 @@ void auth_md5(const char *user, const char *password, char out[36])
 	crypto_md5_hex(password, strlen(password), user, strlen(user), out + 3);
 }
 
-void crypto_sha256(const void *data, size_t len, uint8_t out[AUTH_KEY_BYTES])
+/* A login takes three HMACs and a hash. Through EVP each one looks up its algorithm by name, under locks, and allocates: twice what the
+ * hashing itself costs. These functions are called deprecated for being just that, functions. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+
+struct part {
+	const void *data;
+	size_t len;
+};
+
+static void sha256(struct part a, struct part b, uint8_t out[AUTH_KEY_BYTES])
 {
-	ENSURE(EVP_Digest(data, len, out, NULL, EVP_sha256(), NULL) == 1);
+	SHA256_CTX ctx;
+
+	ENSURE(SHA256_Init(&ctx) == 1 && SHA256_Update(&ctx, a.data, a.len) == 1 && SHA256_Update(&ctx, b.data, b.len) == 1 &&
+	       SHA256_Final(out, &ctx) == 1);
+	mem_wipe(&ctx, sizeof(ctx));
 }
 
+#pragma GCC diagnostic pop
+
+void crypto_sha256(const void *data, size_t len, uint8_t out[AUTH_KEY_BYTES])
+{
+	sha256((struct part){ data, len }, (struct part){ "", 0 }, out);
+}
+
+/* RFC 2104; a key shorter than a block. */
 void crypto_hmac(const uint8_t key[AUTH_KEY_BYTES], const void *data, size_t len, uint8_t out[AUTH_KEY_BYTES])
 {
-	ENSURE(HMAC(EVP_sha256(), key, AUTH_KEY_BYTES, data, len, out, NULL) != NULL);
+	uint8_t inner[SHA256_CBLOCK], outer[SHA256_CBLOCK], digest[AUTH_KEY_BYTES];
+
+	for (size_t i = 0; i < SHA256_CBLOCK; i++) {
+		uint8_t byte = i < AUTH_KEY_BYTES ? key[i] : 0;
+		inner[i] = byte ^ 0x36;
+		outer[i] = byte ^ 0x5c;
+	}
+	sha256((struct part){ inner, sizeof(inner) }, (struct part){ data, len }, digest);
+	sha256((struct part){ outer, sizeof(outer) }, (struct part){ digest, sizeof(digest) }, out);
+	mem_wipe(inner, sizeof(inner));
+	mem_wipe(outer, sizeof(outer));
+	mem_wipe(digest, sizeof(digest));
 }
 
 bool crypto_scram_keys(const char *password, uint32_t iterations, const uint8_t *salt, size_t salt_len, struct scram_keys *out)
@@ -76,22 +109,29 @@ void base64_add(struct buf *out, const void *data, size_t len)
 {
 	const uint8_t *at = data;
 
+	buf_reserve(out, (len + 2) / 3 * 4);
 	for (size_t i = 0; i < len; i += 3) {
 		size_t have = MIN(len - i, 3);
 		uint32_t group = (uint32_t)at[i] << 16;
+		char digits[4];
 
 		group |= have > 1 ? (uint32_t)at[i + 1] << 8 : 0;
 		group |= have > 2 ? at[i + 2] : 0;
 		for (size_t k = 0; k < 4; k++)
-			buf_add_u8(out, k <= have ? (uint8_t)base64_digits[group >> (18 - 6 * k) & 63] : '=');
+			digits[k] = k <= have ? base64_digits[group >> (18 - 6 * k) & 63] : '=';
+		buf_add(out, digits, sizeof(digits));
 	}
 }
 
 static int base64_value(char digit)
 {
-	const char *at = digit ? strchr(base64_digits, digit) : NULL;
-
-	return at ? (int)(at - base64_digits) : -1;
+	if (digit >= 'A' && digit <= 'Z')
+		return digit - 'A';
+	if (digit >= 'a' && digit <= 'z')
+		return digit - 'a' + 26;
+	if (digit >= '0' && digit <= '9')
+		return digit - '0' + 52;
+	return digit == '+' ? 62 : digit == '/' ? 63 : -1;
 }
 
 /* One group of four digits, the last of which may be padding; the bytes it makes, 0 when it is malformed. */

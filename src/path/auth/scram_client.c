@@ -67,6 +67,8 @@ static bool find_keys(struct scram_client *s, const char *user, const struct aut
 		crypto_sha256(s->keys.client, AUTH_KEY_BYTES, s->keys.stored);
 		return true;
 	}
+	if (secret_cache_get(secret, &s->salt, &s->keys))
+		return true;
 	if (secret->kind == AUTH_TEXT) {
 		s->is_derived = crypto_scram_keys(secret->text, s->salt.iterations, s->salt.bytes, s->salt.len, &s->keys);
 		return s->is_derived;
@@ -97,7 +99,7 @@ bool scram_client_continue(struct scram_client *s, const char *user, const struc
 	return true;
 }
 
-bool scram_client_final(struct scram_client *s, struct span text, struct err *err)
+bool scram_client_final(struct scram_client *s, const struct auth_secret *secret, struct span text, struct err *err)
 {
 	struct attrs in = { text.data, text.data + text.len };
 	uint8_t want[AUTH_KEY_BYTES], got[AUTH_KEY_BYTES];
@@ -113,6 +115,8 @@ bool scram_client_final(struct scram_client *s, struct span text, struct err *er
 		err_set(err, "28000", "the server does not know the password: its SCRAM signature is wrong");
 		return err_hint(err, "Something else may be answering at the server's address.");
 	}
+	if (s->is_derived)
+		secret_cache_put(secret, &s->salt, &s->keys);   /* not before: the salt may be anybody's */
 	return true;
 }
 

@@ -22,7 +22,7 @@ void scram_client_first(struct scram_client *s, bool is_plus, struct buf *out);
 bool scram_client_continue(struct scram_client *s, const char *user, const struct auth_secret *secret, struct span text,
                            struct buf *out, struct err *err);
 /* server-final: is the server who it must be? */
-bool scram_client_final(struct scram_client *s, struct span text, struct err *err);
+bool scram_client_final(struct scram_client *s, const struct auth_secret *secret, struct span text, struct err *err);
 /* Puts keys, salt and iterations beside the secret's text. */
 void scram_client_keep(const struct scram_client *s, struct auth_secret *out);
 

@@ -50,7 +50,8 @@ void scram_server_clear(struct scram_server *s)
 	mem_wipe(&s->keys, sizeof(s->keys));
 }
 
-bool scram_server_derive(struct scram_server *s, const struct auth_secret *secret)
+/* Fills keys if they are missing. */
+static bool derive(struct scram_server *s, const struct auth_secret *secret)
 {
 	if (s->has_keys)
 		return true;
@@ -187,8 +188,9 @@ bool scram_server_final(struct scram_server *s, const struct auth_secret *secret
 
 	if (!read_final(s, text, proof, err))
 		return false;
-	if (!scram_server_derive(s, secret) || !is_proved(s, proof))
+	if (!derive(s, secret) || !is_proved(s, proof))
 		return false;
+	secret_cache_put(secret, &s->salt, &s->keys);
 	crypto_hmac(s->keys.server, s->message.data, s->message.len, signature);
 	buf_add_str(reply, "v=");
 	base64_add(reply, signature, sizeof(signature));

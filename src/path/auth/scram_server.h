@@ -18,7 +18,6 @@ struct scram_server {
 /* What the proof will be measured against; decides is_mock. */
 void scram_server_init(struct scram_server *s, const char *user, const struct auth_secret *secret);
 void scram_server_clear(struct scram_server *s);
-bool scram_server_derive(struct scram_server *s, const struct auth_secret *secret);     /* fills keys if they are missing */
 
 /* SASLInitialResponse's mechanism; false: not offered. */
 bool scram_server_choose(struct scram_server *s, struct span mechanism);

@@ -5,15 +5,19 @@
 
 #define VERIFIER_PREFIX "SCRAM-SHA-256$"
 
+#define CACHED_MAX 8                    /* a server chooses the salt: what it makes us keep is bounded */
+
 struct cached {
+	struct cached *next;
+	unsigned position;              /* the last one's is 0 */
 	struct scram_salt salt;
 	struct scram_keys keys;
 };
 
-/* Secrets are read by all workers, so the cache fills by one compare-and-swap and is never changed after. */
+/* Secrets are read by all workers: the list grows at its head by compare-and-swap; what stands in it stays, and never changes. */
 struct auth_cache {
 	atomic_uint refs;
-	_Atomic(struct cached *) cached;
+	_Atomic(struct cached *) first;
 };
 
 static struct auth_cache *cache_new(void)
@@ -24,41 +28,92 @@ static struct auth_cache *cache_new(void)
 	return cache;
 }
 
+static void cached_free(struct cached *cached)
+{
+	mem_wipe(cached, sizeof(*cached));
+	mem_free(cached);
+}
+
 static void cache_unref(struct auth_cache *cache)
 {
-	struct cached *cached;
+	struct cached *cached, *next;
 
 	if (!cache || atomic_fetch_sub(&cache->refs, 1) != 1)
 		return;
-	cached = atomic_load(&cache->cached);
-	mem_wipe(cached, sizeof(*cached));
-	mem_free(cached);
+	for (cached = atomic_load(&cache->first); cached; cached = next) {
+		next = cached->next;
+		cached_free(cached);
+	}
 	mem_free(cache);
 }
 
-bool secret_cache_get(const struct auth_secret *secret, struct scram_salt *salt, struct scram_keys *keys)
+static struct cached *cache_first(const struct auth_secret *secret)
 {
-	struct cached *cached = secret->cache ? atomic_load_explicit(&secret->cache->cached, memory_order_acquire) : NULL;
+	return secret->cache ? atomic_load_explicit(&secret->cache->first, memory_order_acquire) : NULL;
+}
 
-	if (!cached)
-		return false;
-	*salt = cached->salt;
-	*keys = cached->keys;
-	return true;
+static const struct cached *cache_find(const struct cached *from, const struct scram_salt *salt)
+{
+	for (; from; from = from->next)
+		if (from->salt.iterations == salt->iterations && from->salt.len == salt->len &&
+		    memcmp(from->salt.bytes, salt->bytes, salt->len) == 0)
+			return from;
+	return NULL;
+}
+
+bool secret_cache_get(const struct auth_secret *secret, const struct scram_salt *salt, struct scram_keys *keys)
+{
+	const struct cached *cached = cache_find(cache_first(secret), salt);
+
+	if (cached)
+		*keys = cached->keys;
+	return cached != NULL;
 }
 
 void secret_cache_put(const struct auth_secret *secret, const struct scram_salt *salt, const struct scram_keys *keys)
 {
-	struct cached *mine, *none = NULL;
+	struct cached *first = cache_first(secret), *mine;
 
-	if (!secret->cache)
+	if (!secret->cache || cache_find(first, salt))
 		return;
 	mine = mem_alloc(sizeof(*mine));
-	*mine = (struct cached){ *salt, *keys };
-	if (!atomic_compare_exchange_strong(&secret->cache->cached, &none, mine)) {
-		mem_wipe(mine, sizeof(*mine));
-		mem_free(mine);
-	}
+	mine->salt = *salt;
+	mine->keys = *keys;
+	do {
+		mine->next = first;
+		mine->position = first ? first->position + 1 : 0;
+		if (mine->position >= CACHED_MAX || cache_find(first, salt)) {
+			cached_free(mine);
+			return;
+		}
+	} while (!atomic_compare_exchange_weak(&secret->cache->first, &first, mine));
+}
+
+bool secret_can_prove(const struct auth_secret *secret)
+{
+	return secret->kind == AUTH_TEXT || secret->has_client_key || cache_first(secret);
+}
+
+void secret_share_cache(struct auth_secret *secret, const struct auth_secret *from)
+{
+	struct auth_cache *before = secret->cache;
+
+	secret->cache = from->cache;
+	if (secret->cache)
+		atomic_fetch_add(&secret->cache->refs, 1);
+	cache_unref(before);
+}
+
+bool auth_secret_is_same(const struct auth_secret *a, const struct auth_secret *b)
+{
+	if (a->cache && a->cache == b->cache)
+		return true;
+	if (a->kind != b->kind)
+		return false;
+	if (a->kind != AUTH_SCRAM_VERIFIER)
+		return a->kind == AUTH_NONE || strcmp(a->text, b->text) == 0;
+	return a->iterations == b->iterations && a->salt_len == b->salt_len && memcmp(a->salt, b->salt, a->salt_len) == 0 &&
+	       auth_equal(a->stored_key, b->stored_key, AUTH_KEY_BYTES) && auth_equal(a->server_key, b->server_key, AUTH_KEY_BYTES);
 }
 
 /* ---- parsing ---- */
@@ -112,15 +167,16 @@ bool auth_secret_parse(struct auth_secret *out, const char *written, struct err 
 		return true;
 	if (strncmp(written, VERIFIER_PREFIX, strlen(VERIFIER_PREFIX)) == 0) {
 		out->kind = AUTH_SCRAM_VERIFIER;
-		if (read_verifier(out, written + strlen(VERIFIER_PREFIX)))
+		if (read_verifier(out, written + strlen(VERIFIER_PREFIX))) {
+			out->cache = cache_new();
 			return true;
+		}
 		memset(out, 0, sizeof(*out));
 		return err_set(err, "22023", "malformed SCRAM-SHA-256 verifier");
 	}
 	out->text = mem_strdup(written);
 	out->kind = is_md5_hash(written) ? AUTH_MD5_HASH : AUTH_TEXT;
-	if (out->kind == AUTH_TEXT)
-		out->cache = cache_new();
+	out->cache = cache_new();
 	return true;
 }
 

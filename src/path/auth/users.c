@@ -1,10 +1,11 @@
 /* auth_file: PgBouncer's userlist.txt. */
-#include "pgshunt/auth.h"
+#include "secret.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define FILE_MAX_BYTES ((size_t)64 << 20)
 
@@ -22,37 +23,50 @@ struct auth_users {
 
 /* ---- the file ---- */
 
-/* NULL when all is read, else what went wrong. */
-static const char *read_all(FILE *file, struct buf *text)
+static void wipe_buf(struct buf *buf)
 {
-	size_t got;
+	mem_wipe(buf->data, buf->cap);
+	buf_free(buf);
+}
+
+/* What was there may be secret, so realloc() won't do; nor stdio, which has a buffer of its own. */
+static void reserve(struct buf *buf, size_t more)
+{
+	struct buf bigger = { 0 };
+
+	if (buf->cap - buf->len >= more)
+		return;
+	buf_reserve(&bigger, MAX(buf->len + more, buf->cap * 2));
+	buf_add(&bigger, buf->data, buf->len);
+	wipe_buf(buf);
+	*buf = bigger;
+}
+
+/* NULL when all is read, else what went wrong. */
+static const char *read_all(int fd, struct buf *text)
+{
+	ssize_t got;
 
 	do {
-		buf_reserve(text, 65536);
-		got = fread(text->data + text->len, 1, 65536, file);
-		text->len += got;
-	} while (got && text->len <= FILE_MAX_BYTES);
-	if (ferror(file))
+		reserve(text, 65536);
+		got = read(fd, text->data + text->len, 65536);
+		text->len += got > 0 ? (size_t)got : 0;
+	} while ((got > 0 && text->len <= FILE_MAX_BYTES) || (got == -1 && errno == EINTR));
+	if (got == -1)
 		return strerror(errno);
 	return text->len > FILE_MAX_BYTES ? "more than 64 MB" : NULL;
 }
 
 static bool read_file(const char *path, struct buf *text, struct err *err)
 {
-	FILE *file = fopen(path, "re");
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	const char *wrong;
 
-	if (!file)
+	if (fd == -1)
 		return err_set(err, "F0000", "cannot open \"%s\": %s", path, strerror(errno));
-	wrong = read_all(file, text);
-	fclose(file);
+	wrong = read_all(fd, text);
+	close(fd);
 	return wrong ? err_set(err, "F0000", "cannot read \"%s\": %s", path, wrong) : true;
-}
-
-static void wipe_buf(struct buf *buf)
-{
-	mem_wipe(buf->data, buf->cap);
-	buf_free(buf);
 }
 
 /* ---- one line ---- */
@@ -71,6 +85,7 @@ static void skip_blanks(struct line *line)
 static const char *take_quoted(struct line *line, struct buf *out)
 {
 	out->len = 0;
+	reserve(out, (size_t)(line->end - line->at) + 1);
 	skip_blanks(line);
 	if (line->at == line->end || *line->at != '"')
 		return "expected a name and a secret in double quotes";
@@ -215,6 +230,15 @@ const struct auth_secret *auth_users_find(const struct auth_users *users, const 
 			low = mid + 1;
 	}
 	return NULL;
+}
+
+void auth_users_keep_keys(struct auth_users *users, const struct auth_users *before)
+{
+	for (size_t i = 0; i < users->count; i++) {
+		const struct auth_secret *known = auth_users_find(before, users->users[i].name);
+		if (known && auth_secret_is_same(known, &users->users[i].secret))
+			secret_share_cache(&users->users[i].secret, known);
+	}
 }
 
 size_t auth_users_count(const struct auth_users *users)

@@ -8,7 +8,8 @@
  * Turns. A worker whose clients wait puts a ticket into the account: since when the first of them waits. There are two kinds: for a
  * server (in the pool's account), and for a seat (in the account that is at its limit). Whoever has something to give claims the oldest
  * ticket of all workers by setting it to 0 and sends that worker what it has: a server that was released (move.c), or a seat whose server
- * has ended. A claimed ticket is answered by exactly one message, so a worker knows how many are on their way to it (desk.c).
+ * has ended. A claimed ticket is answered by exactly one message, so a worker knows how many are on their way to it (desk.c). Idle servers
+ * are closed for who wants a seat; a server that its own pool's clients wait for only for a pool that has none at all.
  *
  * No wake-up is lost. (1) Something becomes free at A while B begins to wait. A server that is released while nobody else waits goes to A's
  * idle list after one relaxed load of `waiting`, which may miss B's ticket; so B, having put it there, sends a letter to every worker that

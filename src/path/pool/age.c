@@ -48,14 +48,43 @@ static void give_up_opening(struct server *server)
 	pool_server_failed(server, &err);
 }
 
-/* While connecting the stream has a timer of its own. */
-static void close_late(struct pool *pool, usec_t now)
+/* While connecting the stream has a timer of its own. Returns the next deadline. */
+static usec_t close_late(struct pool *pool, usec_t now)
 {
+	usec_t next_us = INT64_MAX;
+
 	LIST_EACH_SAFE(pos, &pool->opening) {
 		struct server *server = LIST_ITEM(pos, struct server, link);
-		if (server->state != SERVER_CONNECTING && server->deadline_us && now > server->deadline_us)
+
+		if (server->state == SERVER_CONNECTING || !server->deadline_us)
+			continue;
+		if (now >= server->deadline_us)
 			give_up_opening(server);
+		else
+			next_us = MIN(next_us, server->deadline_us);
 	}
+	return next_us;
+}
+
+static void late_timer_fired(void *owner)
+{
+	struct pools *pools = owner;
+	usec_t now = time_mono_us(), next_us = INT64_MAX;
+
+	LIST_EACH(pos, &pools->sets)
+		for (int i = 0; i < TOPO_NODES_MAX; i++)
+			next_us = MIN(next_us, close_late(&LIST_ITEM(pos, struct pool_set, link)->nodes[i], now));
+	if (next_us != INT64_MAX)
+		timer_set(pools->late_timer, next_us - now);
+}
+
+/* One timer for all: it fires at the first deadline, met or not, and goes on from there. */
+void pools_watch_deadline(struct pools *pools, usec_t in_us)
+{
+	if (!pools->late_timer)
+		pools->late_timer = timer_new(pools->env.loop, late_timer_fired, pools);
+	if (!timer_is_set(pools->late_timer))
+		timer_set(pools->late_timer, in_us);
 }
 
 /* Servers in reserve for clients that come: of pools that have any, or that are kept for their forced user. */

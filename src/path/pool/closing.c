@@ -42,7 +42,7 @@ static void closing_event(void *owner, enum stream_event event)
 	}
 }
 
-void closing_new(struct pools *pools, struct stream **stream, struct seats *seats)
+void closing_new(struct pools *pools, struct stream **stream, struct seats *seats, bool may_be_in_a_message)
 {
 	struct closing *closing = mem_alloc(sizeof(*closing));
 
@@ -57,6 +57,10 @@ void closing_new(struct pools *pools, struct stream **stream, struct seats *seat
 	stream_set_owner(closing->stream, closing_event, closing);
 	stream_consume(closing->stream, stream_len(closing->stream));
 	stream_resume(closing->stream);
+	if (may_be_in_a_message) {
+		stream_end(closing->stream);
+		return;
+	}
 	wire_put_empty(stream_queued(closing->stream), 'X');
 	stream_flush(closing->stream);
 }

@@ -100,7 +100,8 @@ bool server_is_too_many(struct server *server, bool with_reserve)
 	for (int kind = 0; kind < SEATS; kind++) {
 		const struct desk *desk = server->seats.desk[kind];
 		if (desk)
-			leaves |= seat_tries_leaving(&server->seats, kind, kind == SEAT_POOL && !with_reserve ? size_limit(server->pool) : desk->limit);
+			leaves |= seat_tries_leaving(&server->seats, kind,
+			                             kind == SEAT_POOL && !with_reserve ? size_limit(server->pool) : desk->limit);
 	}
 	return leaves;
 }

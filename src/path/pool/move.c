@@ -150,7 +150,7 @@ static struct pool *find_pool(const struct desk *desk, const struct server *serv
 static void settle_server(struct pools *pools, struct pool *pool, struct server *server)
 {
 	if (!pool) {
-		closing_new(pools, &server->stream, &server->seats);
+		closing_new(pools, &server->stream, &server->seats, false);
 		server_free(server);
 		return;
 	}

@@ -128,7 +128,10 @@ struct pools {
 	struct list past;               /* struct pool_past */
 	struct list kept;               /* struct pool_kept */
 	struct list cancels;            /* struct cancel: connections under way */
+	struct list peer_lines;         /* struct peer_line: cancel requests for other processes */
+	usec_t peer_logged_us;          /* when one of them was last said to be lost */
 	struct list closings;           /* struct closing: servers that haven't confirmed their end */
+	struct timer *late_timer;       /* for deadlines of servers that log in or are checked */
 	struct map desks;               /* account's key -> struct desk * */
 	bool is_ending;                 /* seats are given back no more */
 };
@@ -145,6 +148,11 @@ static inline uint64_t pools_bit(const struct pools *pools)
 {
 	return (uint64_t)1 << pools->env.worker;
 }
+/* For what needs no more than the time of this turn of the loop. */
+static inline usec_t pool_now_us(const struct pool *pool)
+{
+	return loop_now_us(pool->set->pools->env.loop);
+}
 /* Since when the first one waits; INT64_MAX = nobody does. */
 static inline usec_t pool_waits_since(const struct pool *pool)
 {
@@ -159,6 +167,10 @@ enum asked {
 	ASKED_AGAIN,            /* a new ticket, after one that was claimed */
 	ASKED_FIRST             /* the first one: nobody knows yet that somebody waits here */
 };
+static inline bool desk_is_asking(const struct desk *desk)     /* for a seat */
+{
+	return desk->asks[WANT_SEAT].is_marked || desk->asks[WANT_FIRST_SEAT].is_marked;
+}
 enum asked desk_refresh(struct desk *desk, enum want want);
 void desk_count_server(struct desk *desk, bool comes);
 void desk_arrived(struct desk *desk, enum want want);   /* the answer to a claimed ticket */
@@ -191,11 +203,20 @@ void pools_look_up_limits(struct pools *pools);         /* after a reload */
 bool server_is_too_many(struct server *server, bool with_reserve);
 bool server_is_above_minimum(struct server *server);            /* the same for min_pool_size */
 
+/* ---- lend.c ---- */
+
+static inline bool pool_has_demand(const struct pool *pool)
+{
+	return !list_is_empty(&pool->waiters) || !list_is_empty(&pool->dials);
+}
+struct server *pool_lend(struct pool *pool, struct server *server);     /* one that is in no list */
+void pool_serve(struct pool *pool);
+void pool_serve_later(struct pool *pool);                               /* waiters must never hear from us before their call returns */
+void pool_fail_if_none(struct pool *pool);                              /* waiters, after a failed login: nobody has a server they could get */
+
 /* ---- pool.c ---- */
 
 bool pool_server_is_usable(const struct server *server);                /* its node is what it was when it was dialled */
-void pool_serve(struct pool *pool);
-void pool_serve_later(struct pool *pool);                               /* waiters must never hear from us before their call returns */
 /* Servers that those who wait still need. */
 static inline unsigned pool_missing(const struct pool *pool)
 {
@@ -207,7 +228,6 @@ static inline unsigned pool_servers(const struct pool *pool)
 {
 	return pool->idle_count + pool->lent_count + pool->opening_count;
 }
-struct server *pool_lend(struct pool *pool, struct server *server);     /* one that is in no list */
 void pool_park(struct server *server, usec_t at_most_us);               /* RESETTING; 0 = as long as it takes */
 void pool_unlink(struct server *server);
 void pool_enlist(struct pool *pool, struct server *server);             /* to the idle ones */
@@ -241,8 +261,9 @@ void mail_send(struct pools *pools, size_t worker, const struct pool_mail *mail)
 
 /* ---- closing.c ---- */
 
-/* Takes the stream, and the seats, which are given back when the server has ended. */
-void closing_new(struct pools *pools, struct stream **stream, struct seats *seats);
+/* Takes the stream, and the seats, which are given back when the server has ended. In the middle of a message a Terminate could be what
+ * completes it: then the stream just ends. */
+void closing_new(struct pools *pools, struct stream **stream, struct seats *seats, bool may_be_in_a_message);
 void closings_tick(struct pools *pools, usec_t now);
 void closings_free(struct pools *pools);
 
@@ -259,6 +280,7 @@ void dial_put_startup(const struct server *server, struct buf *out);
 /* ---- age.c ---- */
 
 void pool_tick(struct pool *pool, usec_t now);
+void pools_watch_deadline(struct pools *pools, usec_t in_us);   /* a server has got one */
 bool server_is_too_old(const struct server *server, usec_t now);
 
 /* ---- server.c ---- */
@@ -274,5 +296,11 @@ void server_free(struct server *server);
 
 void cancels_free(struct pools *pools);
 void cancels_tick(struct pools *pools, usec_t now);
+usec_t cancel_time_limit(const struct pools *pools);    /* of a connection */
+
+/* ---- peers.c ---- */
+
+void peers_free(struct pools *pools);
+void peers_tick(struct pools *pools, usec_t now);
 
 #endif

@@ -136,6 +136,7 @@ static void send_startup(struct server *server)
 
 	server->login = auth_client_new(set->user, &set->secret);
 	server->state = SERVER_LOGIN;
+	pools_watch_deadline(set->pools, server->deadline_us - time_mono_us());
 	if (server->dial)
 		dial_put_startup(server, stream_queued(server->stream));
 	else
@@ -375,6 +376,7 @@ void server_check(struct server *server)
 	const char *query = strcmp(opt->server_check_query, "<empty>") == 0 ? "" : opt->server_check_query;
 
 	pool_park(server, opt->server_connect_timeout);
+	pools_watch_deadline(server_pools(server), opt->server_connect_timeout);
 	server->is_ending = true;
 	stream_set_owner(server->stream, server_reset_event, server);
 	wire_put_query(stream_queued(server->stream), query);

@@ -105,10 +105,12 @@ struct pool_set *pool_set_get(struct pools *pools, const char *database, const s
 	if (!set)
 		set = set_new(pools, database, entry, server_user);
 	set->refs++;
+	if (set->secret.kind != AUTH_NONE)
+		return set;             /* what it has learned since is worth more */
 	if (entry->password) {
 		struct auth_secret forced = { .kind = AUTH_TEXT, .text = (char *)(uintptr_t)entry->password };
 		secret_copy(&set->secret, &forced);
-	} else if (file_secret && set->secret.kind == AUTH_NONE) {
+	} else if (file_secret) {
 		secret_copy(&set->secret, file_secret);
 	}
 	return set;
@@ -161,6 +163,17 @@ void pools_keep_forced(struct pools *pools, const struct auth_users *users)
 	}
 }
 
+void pools_set_users(struct pools *pools, const struct auth_users *users)
+{
+	LIST_EACH(pos, &pools->sets) {
+		struct pool_set *set = LIST_ITEM(pos, struct pool_set, link);
+		const struct auth_secret *secret = users && !set->entry.password ? auth_users_find(users, set->user) : NULL;
+
+		if (secret && !auth_secret_is_same(&set->secret, secret))
+			secret_copy(&set->secret, secret);
+	}
+}
+
 struct stats_pool *pool_set_stats(struct pool_set *set)
 {
 	return &set->stats;
@@ -188,6 +201,7 @@ struct pools *pools_new(const struct pool_env *env, struct conf *conf, const str
 	list_init(&pools->sets);
 	list_init(&pools->past);
 	list_init(&pools->cancels);
+	list_init(&pools->peer_lines);
 	list_init(&pools->closings);
 	list_init(&pools->kept);
 	return pools;
@@ -216,8 +230,10 @@ void pools_free(struct pools **pools)
 	if (!*pools)
 		return;
 	(*pools)->is_ending = true;
+	timer_free(&(*pools)->late_timer);
 	kept_release(*pools);
 	cancels_free(*pools);
+	peers_free(*pools);
 	pools_close_idle(*pools);
 	closings_free(*pools);
 	LIST_EACH_SAFE(pos, &(*pools)->sets)
@@ -268,7 +284,7 @@ static void pool_check_node(struct pool *pool, bool moved, int now_at)
 		pool_leave(pool);       /* its accounts are those of the node that was here */
 	if (pool->opening_count + pool->lent_count + pool->idle_count == 0)
 		pool->retry_at_us = 0;
-	if (!list_is_empty(&pool->waiters) || !list_is_empty(&pool->dials))
+	if (pool_has_demand(pool))
 		pool_serve_later(pool);
 }
 
@@ -306,6 +322,7 @@ void pools_tick(struct pools *pools)
 	usec_t now = time_mono_us();
 
 	cancels_tick(pools, now);
+	peers_tick(pools, now);
 	closings_tick(pools, now);
 	LIST_EACH_SAFE(pos, &pools->sets) {
 		struct pool_set *set = LIST_ITEM(pos, struct pool_set, link);

@@ -45,7 +45,7 @@ void batch_clear(struct session *s)
 	b->is_whole = b->has_execute = b->is_sent = b->execute_sent = b->is_streamed = false;
 	b->unnamed_at_server = b->has_unknown = b->uses_named = b->parses_unnamed = false;
 	b->flags = b->pins = b->uses = 0;
-	b->len = b->sent_len = b->bytes_seen = 0;
+	b->len = b->sent_len = b->bytes_seen = b->unread = 0;
 	s->exclude = 0;
 	s->retries = 0;
 	s->must_primary = false;
@@ -142,7 +142,27 @@ static void add_verdict(struct session *s, struct verdict *v)
 struct prepared {
 	struct session *s;
 	const struct named *only;       /* what the last one has run */
+	char *name;                     /* prepared just before, in the same text */
+	struct verdict *verdict;
 };
+
+static void note_prepare(struct prepared *p, const struct sql_effect *effect)
+{
+	mem_free(p->name);
+	verdict_unref(&p->verdict);
+	p->name = mem_strdup(effect->name);
+	p->verdict = sql_verdict(p->s->env->sql, effect->query, p->s->mode);
+}
+
+static const struct verdict *verdict_prepared(struct prepared *p, const char *name)
+{
+	if (p->name && strcmp(p->name, name) == 0)
+		return p->verdict;
+	p->only = named_get(p->s, name);
+	if (!p->only)
+		return NULL;
+	return p->only->statement ? p->only->statement->verdict : p->only->verdict;
+}
 
 static void add_prepared(void *owner, const struct sql_effect *effect)
 {
@@ -150,14 +170,15 @@ static void add_prepared(void *owner, const struct sql_effect *effect)
 	struct batch *b = &p->s->batch;
 	const struct verdict *v;
 
+	if (effect->kind == SQL_E_PREPARE)
+		note_prepare(p, effect);
 	if (effect->kind != SQL_E_EXECUTE)
 		return;
-	p->only = named_get(p->s, effect->name);
-	if (!p->only) {                 /* prepared in this very text, or nowhere */
+	v = verdict_prepared(p, effect->name);
+	if (!v) {                       /* nowhere, for all we know */
 		b->pins |= SQL_PIN_UNKNOWN;
 		return;
 	}
-	v = p->only->statement ? p->only->statement->verdict : p->only->verdict;
 	b->flags |= v->flags & (SQL_F_DDL | SQL_F_EXTERNAL | SQL_F_RELEASES | SQL_F_TX_START);
 	b->uses |= v->uses;
 	b->pins |= v->pins | (v->flags & SQL_F_EFFECTS ? SQL_PIN_SETTING : 0);   /* read from a text that isn't this one */
@@ -166,7 +187,7 @@ static void add_prepared(void *owner, const struct sql_effect *effect)
 /* The verdict of a text; of a bare EXECUTE that of what was prepared. */
 static void add_text(struct session *s, struct verdict *v, struct span sql)
 {
-	struct prepared p = { s, NULL };
+	struct prepared p = { s, NULL, NULL, NULL };
 
 	if (v->flags & SQL_F_EFFECTS)
 		each_statement_effect(sql, add_prepared, &p);
@@ -175,6 +196,8 @@ static void add_text(struct session *s, struct verdict *v, struct span sql)
 		add_verdict(s, p.only->statement ? p.only->statement->verdict : p.only->verdict);
 	else
 		add_verdict(s, v);
+	mem_free(p.name);
+	verdict_unref(&p.verdict);
 }
 
 struct hint_owner {
@@ -225,6 +248,12 @@ void batch_hint(struct session *s, struct span sql)
 
 /* ---- one message ---- */
 
+/* Nobody but PostgreSQL can read it. */
+static bool is_unread(const struct verdict *v)
+{
+	return v->pins & SQL_PIN_UNKNOWN;
+}
+
 static bool take_query(struct session *s, const struct wire_msg *m)
 {
 	struct batch *b = &s->batch;
@@ -236,6 +265,7 @@ static bool take_query(struct session *s, const struct wire_msg *m)
 	named_drop(s, "");                      /* as PostgreSQL does */
 	batch_hint(s, sql);
 	v = sql_verdict(s->env->sql, sql, s->mode);
+	b->unread += is_unread(v);
 	add_text(s, v, sql);
 	verdict_unref(&v);
 	if (b->kind == BATCH_EXTENDED)
@@ -263,6 +293,7 @@ static bool take_parse(struct session *s, const struct wire_msg *m)
 	if (!item->is_taken && !s->answer_failed)
 		named_put(s, parse.name, item->statement);
 	batch_hint(s, item->statement->sql);
+	b->unread += is_unread(item->statement->verdict);
 	add_text(s, item->statement->verdict, item->statement->sql);
 	counter_add(&pool_set_stats(s->set)->client_parse_count, 1);
 	return true;
@@ -289,6 +320,7 @@ static void take_statement(struct session *s, const struct wire_msg *m, const ch
 		return;
 	}
 	batch_hint(s, statement->sql);
+	b->unread += is_unread(statement->verdict) && !(m->type == 'D' || b->parses_unnamed);
 	add_text(s, statement->verdict, statement->sql);
 }
 

@@ -165,34 +165,6 @@ static struct io_tcp tcp_of(const struct conf *conf)
 		                .user_timeout_ms = (int)(conf->opt.tcp_user_timeout / USEC_PER_MS) };
 }
 
-struct hash128 session_key_id(uint32_t pid, const uint8_t *key, size_t len)
-{
-	struct hash128 id = hash_bytes(key, len);
-
-	id.hi += pid;
-	return id;
-}
-
-/* The worker's number in front, then a counter; the rest is chance. */
-static void give_key(struct session *s)
-{
-	struct session_env *env = s->env;
-
-	env->last_key = (env->last_key % 0xffffff) + 1;
-	s->key_pid = (uint32_t)env->worker << 24 | env->last_key;
-	s->key_len = 4;
-	random_bytes(s->key, sizeof(s->key));
-	map_put(&env->by_key, session_key_id(s->key_pid, s->key, s->key_len), s);
-}
-
-/* Clients of session pooling compare it with pg_backend_pid(). */
-void session_take_pid(struct session *s, uint32_t pid)
-{
-	map_remove(&s->env->by_key, session_key_id(s->key_pid, s->key, s->key_len));
-	s->key_pid = pid;
-	map_put(&s->env->by_key, session_key_id(s->key_pid, s->key, s->key_len), s);
-}
-
 void session_new(struct session_env *env, int fd)
 {
 	struct session *s = mem_alloc(sizeof(*s));
@@ -211,7 +183,7 @@ void session_new(struct session_env *env, int fd)
 	s->batch.is_movable = s->batch.only_begins = s->batch.only_ours = s->batch.only_ends = true;
 	list_init(&s->waiting);
 	list_push(&env->sessions, &s->link);
-	give_key(s);
+	session_give_key(s);
 	counter_add(&env->stats->clients_accepted, 1);
 	atomic_fetch_add(env->client_count, 1);
 	s->client = stream_of_fd(env->io, fd, &tcp, client_event, s);
@@ -222,6 +194,7 @@ static void session_free(void *object)
 	struct session *s = object;
 
 	buf_free(&s->held);
+	buf_free(&s->lay_error);
 	buf_free(&s->console_text);
 	mem_free(s->expects);
 	mem_free(s->user);
@@ -242,6 +215,9 @@ static void session_free(void *object)
 	mem_free(s);
 }
 
+/* State that DISCARD ALL does not end, or of which nobody knows. */
+#define PINS_FOREVER (SQL_PIN_SETTING | SQL_PIN_FUNCTION | SQL_PIN_UNKNOWN | SQL_PIN_LOAD)
+
 /* What a departing client leaves to its server. An open transaction is rolled back by closing: as if the client had been direct. */
 static enum pool_release leaving(const struct session *s)
 {
@@ -252,7 +228,7 @@ static enum pool_release leaving(const struct session *s)
 	if (s->batch.is_sent || s->tx != 'I' || !s->is_greeted || s->is_tunnel)         /* not greeted: it was asked for its parameters */
 		return RELEASE_CLOSE;
 	/* A custom setting stays '' whatever one does, and nobody knows what else a function or an unread text has set. */
-	if (pins & (SQL_PIN_SETTING | SQL_PIN_FUNCTION | SQL_PIN_UNKNOWN))
+	if (pins & PINS_FOREVER)
 		return RELEASE_CLOSE;
 	return pins ? RELEASE_RESET : RELEASE_CLEAN;
 }
@@ -260,7 +236,7 @@ static enum pool_release leaving(const struct session *s)
 /* The same for the server it is pinned to, parked between transactions. */
 static enum pool_release leaving_home(const struct session *s)
 {
-	if (s->home_checking || s->pins & (SQL_PIN_SETTING | SQL_PIN_FUNCTION | SQL_PIN_UNKNOWN))
+	if (s->home_checking || s->pins & PINS_FOREVER)
 		return RELEASE_CLOSE;
 	return s->pins & ~PIN_POOL_MODE ? RELEASE_RESET : RELEASE_CLEAN;
 }
@@ -273,17 +249,19 @@ void session_bury(struct session *s)
 	if (s->server)
 		pool_release(&s->server, leaving(s));
 	home_drop(s, s->home ? leaving_home(s) : RELEASE_CLEAN);
+	listen_free(s);
 	portals_clear(s);
 	batch_clear(s);
 	expects_clear(s);
 	named_drop_all(s);
+	statement_unref(&s->unnamed);
 	map_free(&s->named);
 	settings_unref(&s->settings);
 	settings_unref(&s->startup);
 	pool_set_release(&s->set);
 	auth_server_free(&s->login);
 	stream_free(&s->client);
-	map_remove(&s->env->by_key, session_key_id(s->key_pid, s->key, s->key_len));
+	session_drop_key(s);
 	list_remove(&s->link);
 	list_remove(&s->waiting);
 	atomic_fetch_sub(s->env->client_count, 1);

@@ -1,6 +1,7 @@
 /* Statements with effects on their way to the server. Behind what resets a setting goes an echo of ours: the setting as the start-up packet
  * had it, which is where RESET leads a client that connects directly, and which a server of the pool has never been told. */
 #include <stdio.h>
+#include <strings.h>
 
 #include "record.h"
 
@@ -28,11 +29,25 @@ static void add_echo(const struct reading *r, const struct sql_effect *effect)
 	}
 }
 
+/* Behind a change of standard_conforming_strings in the same batch nobody knows how a backslash will be read. */
+static bool is_unreadable(struct record *record, const struct sql_effect *effect)
+{
+	if (effect->name && strcasecmp(effect->name, "standard_conforming_strings") == 0)
+		record->strings_change = true;
+	return record->strings_change && effect->sql && strchr(effect->sql, '\\');
+}
+
 static void expect_effect(void *owner, const struct sql_effect *effect)
 {
 	struct reading *r = owner;
 	struct record *record = record_of(r->s);
-	struct change *c = change_add(&record->pending);
+	struct change *c;
+
+	if (is_unreadable(record, effect)) {
+		session_pin(r->s, SQL_PIN_SETTING);
+		return;
+	}
+	c = change_add(&record->pending);
 
 	c->kind = effect->kind;
 	c->statement = r->s->sent_statements;

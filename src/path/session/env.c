@@ -1,4 +1,4 @@
-/* All sessions of a worker: timeouts, new topologies, cancel and kill, shutdown, and the view the console takes of them. */
+/* All sessions of a worker: timeouts, new topologies, kill, shutdown, and the view the console takes of them. */
 #include <stdio.h>
 
 #include "private.h"
@@ -7,6 +7,7 @@ void session_env_init(struct session_env *env)
 {
 	list_init(&env->sessions);
 	list_init(&env->topo_waiters);
+	list_init(&env->cancelers);
 	env->settings = settings_table_new();
 	env->fsm_index = fsm_index_new();
 }
@@ -14,6 +15,7 @@ void session_env_init(struct session_env *env)
 void session_env_free(struct session_env *env)
 {
 	ENSURE(list_is_empty(&env->sessions));
+	cancelers_free(env);
 	welcome_forget_all(env);
 	map_free(&env->by_key);
 	map_free(&env->statements);
@@ -208,11 +210,19 @@ static bool is_settled(const struct session *s, usec_t now)
 	return session_at_boundary(s) && now - s->idle_since_us > 100 * USEC_PER_MS;
 }
 
+/* Only cancel requests are still taken. */
+static bool came_too_late(const struct session *s, usec_t now)
+{
+	return s->env->is_shutting_down && !s->is_greeted && now - s->idle_since_us > USEC_PER_SEC;
+}
+
 static void session_tick(struct session *s, usec_t now)
 {
 	struct timeout timeout;
 
-	if (s->closing_asked && is_settled(s, now)) {
+	if (listen_is_lost(s))
+		listen_again(s);
+	if ((s->closing_asked && is_settled(s, now)) || came_too_late(s, now)) {
 		session_shut(s);
 		return;
 	}
@@ -242,18 +252,7 @@ void sessions_tick(struct session_env *env)
 	}
 }
 
-/* ---- cancel, kill, shutdown ---- */
-
-void session_cancel(struct session_env *env, uint32_t pid, const uint8_t *key, size_t key_len)
-{
-	struct session *s = map_get(&env->by_key, session_key_id(pid, key, key_len));
-
-	if (s && pid == s->key_pid && key_len == s->key_len && auth_equal(key, s->key, key_len))
-		session_step(s, EV_K_CANCEL);
-	else
-		log_debug("cancel request with a key that nobody of this worker has");
-}
-
+/* ---- kill, shutdown ---- */
 
 bool session_kill(struct session_env *env, uint64_t id)
 {

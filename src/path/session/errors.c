@@ -106,6 +106,16 @@ static void put_name_taken(struct relay *r, const struct wire_msg *m)
 	wire_put_error_plain(stream_queued(s->client), "ERROR", "42P05", text);
 }
 
+/* What a statement may leave behind though it failed: locks and seeds aren't given back by a rollback. */
+static uint32_t left_by_failure(const struct wire_error *e)
+{
+	uint32_t left = SQL_PIN_ADVISORY | SQL_PIN_FUNCTION | SQL_PIN_SEED | PIN_POOL_MODE;
+	/* Not even PostgreSQL could read it: what it might have done has not been done. */
+	bool is_read = strcmp(e->sqlstate, "42601") != 0 && strcmp(e->sqlstate, "26000") != 0;
+
+	return is_read ? left | SQL_PIN_UNKNOWN : left;
+}
+
 /* ---- what the client must not see of ours ---- */
 
 /* The client's name for the statement that the server knows by ours, "ps_<32 hexadecimal digits>"; NULL = another's. */
@@ -211,9 +221,10 @@ enum relay_rc relay_error(struct relay *r, const struct wire_msg *m)
 		session_step(s, EV_S_RETRY);
 		return RELAY_STOP;
 	}
-	/* Not even PostgreSQL could read it: what it might have done has not been done. */
-	if ((strcmp(error.sqlstate, "42601") == 0 || strcmp(error.sqlstate, "26000") == 0) && s->answered_statements == 0)
-		s->pins &= ~(uint32_t)SQL_PIN_UNKNOWN | s->pins_before;
+	if (s->answered_statements == 0)
+		s->pins &= s->pins_before | left_by_failure(&error);
+	else if (strcmp(error.routine, "scanner_yyerror") == 0 && s->batch.unread == 1)
+		s->pins &= s->pins_before | ~(uint32_t)SQL_PIN_UNKNOWN;         /* the only text we could not read either */
 	pass_error(r, m);
 	return RELAY_ON;
 }

@@ -47,8 +47,9 @@ static void end_batch(struct session *s)
 		s->server->last_writer = s->id;
 		note_defaults(s);
 	}
-	if (s->tx == 'I' && s->vars_outer)
+	if (s->tx == 'I')
 		vars_end_transaction(s);
+	s->tx_releases |= (s->batch.flags & SQL_F_RELEASES) != 0;
 }
 
 static void begin_next(struct session *s)
@@ -79,6 +80,25 @@ void act_finish_and_release(struct session *s)
 		pool_release(&s->server, RELEASE_CLEAN);
 	begin_next(s);
 	home_wake(s);
+	client_pump(s);
+}
+
+/* The batch has not been sent: what it takes for granted could not be laid. */
+void act_answer_laying(struct session *s)
+{
+	struct buf *out = stream_queued(s->client);
+
+	buf_add(out, s->lay_error.data, s->lay_error.len);
+	wire_put_ready(out, s->tx);
+	stream_flush(s->client);
+	buf_free(&s->lay_error);
+	s->batch.sent_len = s->batch.len;
+	batch_consume(s);
+	if (s->tx != 'I')
+		stream_set_owner(s->server->stream, server_event, s);
+	else if (!home_keep(s))
+		pool_release(&s->server, RELEASE_CLEAN);
+	begin_next(s);
 	client_pump(s);
 }
 
@@ -240,10 +260,8 @@ void lose_server(struct session *s)
 	if (!s->batch.is_movable)
 		need_add_time(&s->need, time_mono_us());
 	s->env->node_trouble(s->env->owner, s->server->node);
-	if (!s->home) {
-		s->lost_pins = before & ~PIN_POOL_MODE;
-		s->pins = 0;
-	}
+	if (!s->home)
+		forget_pins(s, before);
 	pool_release(&s->server, RELEASE_CLOSE);
 }
 

@@ -4,6 +4,7 @@
  * the home again. What may have ended a pin (UNLISTEN, DROP, the end of the transaction that took it) makes us ask the server what is left;
  * when nothing is, it goes back to the pool. */
 #include <stdio.h>
+#include <strings.h>
 
 #include "private.h"
 
@@ -23,10 +24,10 @@ static struct hash128 name_id(const char *name)
 	return hash_bytes(name, strlen(name));
 }
 
-static void add_temp_names(struct session *s, const struct verdict *v)
+static void add_temp_names(struct session *s, const struct sql_name *names, size_t count)
 {
-	for (size_t i = 0; i < v->table_count; i++)
-		mem_free(map_put(&s->temp_names, name_id(v->tables[i].name), mem_strdup(v->tables[i].name)));
+	for (size_t i = 0; i < count; i++)
+		mem_free(map_put(&s->temp_names, name_id(names[i].name), mem_strdup(names[i].name)));
 }
 
 static void forget_temp_names(struct session *s)
@@ -38,22 +39,6 @@ static void forget_temp_names(struct session *s)
 		mem_free(name);
 	map_free(&s->temp_names);
 	s->temp_names_unknown = false;
-}
-
-/* DDL on a temporary table may give it another name. */
-void home_name_temp(struct session *s)
-{
-	const struct batch *b = &s->batch;
-
-	if (!(b->pins & SQL_PIN_TEMP)) {
-		s->temp_names_unknown |= (s->pins & SQL_PIN_TEMP) && (b->flags & SQL_F_DDL);
-		return;
-	}
-	if (b->verdict)
-		add_temp_names(s, b->verdict);
-	for (size_t i = 0; i < b->item_count; i++)
-		if (b->items[i].statement)
-			add_temp_names(s, b->items[i].statement->verdict);
 }
 
 /* t, or t_id_seq and the like, which PostgreSQL makes along with t. */
@@ -70,10 +55,46 @@ static bool is_temp_name(const struct session *s, const char *table)
 	return false;
 }
 
+/* A view over a temporary table is temporary without saying so, a table may be given another name; DROP, which also counts as DDL, makes
+ * nothing. */
+static void note_temp_ddl(struct session *s, const struct verdict *v)
+{
+	bool names_temp = false;
+
+	add_temp_names(s, v->temps, v->temp_count);
+	if (!(v->flags & SQL_F_DDL) || (v->flags & SQL_F_RELEASES && !(v->flags & SQL_F_MULTI)))
+		return;
+	for (size_t i = 0; i < v->table_count; i++)
+		names_temp |= is_temp_name(s, v->tables[i].name);
+	if (!names_temp)
+		return;
+	s->temp_names_unknown |= v->flags & SQL_F_MULTI ? !v->temp_count : strncasecmp(v->shown, "alter", 5) == 0;
+	s->temp_names_unknown |= v->flags & SQL_F_MULTI && strcasestr(v->shown, "alter");
+	if (!v->temp_count)
+		add_temp_names(s, v->tables, v->table_count);
+}
+
+void home_name_temp(struct session *s)
+{
+	const struct batch *b = &s->batch;
+
+	if (b->verdict)
+		note_temp_ddl(s, b->verdict);
+	for (size_t i = 0; i < b->item_count; i++)
+		if (b->items[i].statement)
+			note_temp_ddl(s, b->items[i].statement->verdict);
+}
+
+/* Catalogs list temporary tables, and say what is visible. */
+static bool is_catalog(const struct sql_name *name)
+{
+	return strncmp(name->name, "pg_", 3) == 0 || (name->schema && strcmp(name->schema, "information_schema") == 0);
+}
+
 static bool may_name_temp(const struct session *s, const struct verdict *v)
 {
 	for (size_t i = 0; i < v->table_count; i++)
-		if (!v->tables[i].schema && is_temp_name(s, v->tables[i].name))
+		if (is_catalog(&v->tables[i]) || (!v->tables[i].schema && is_temp_name(s, v->tables[i].name)))
 			return true;
 	for (size_t i = 0; i < v->type_count; i++)
 		if (!v->types[i].schema)
@@ -176,6 +197,16 @@ static void take_answer(struct session *s, const struct wire_msg *m)
 		forget_temp_names(s);
 }
 
+void home_adopt(struct session *s, struct server *server, const char *sql)
+{
+	pool_pin(server);
+	s->home = server;
+	s->home_checking = true;
+	stream_set_owner(server->stream, home_event, s);
+	wire_put_query(stream_queued(server->stream), sql);
+	stream_flush(server->stream);
+}
+
 static void end_asking(struct session *s)
 {
 	bool is_awaited = s->waits_for == WAIT_HOME;
@@ -196,17 +227,18 @@ static bool may_have_released(const struct session *s)
 
 	if (!pins || pins & ~(uint32_t)PINS_ASKABLE)
 		return false;
-	return s->batch.flags & SQL_F_RELEASES || (s->pins != s->pins_at_begin && (s->batch.flags & SQL_F_ENDS || s->answer_failed));
+	return s->batch.flags & SQL_F_RELEASES || s->tx_releases || (s->pins != s->pins_at_begin && (s->batch.flags & SQL_F_ENDS || s->answer_failed));
 }
 
 bool home_keep(struct session *s)
 {
 	bool asks = may_have_released(s);
 
-	if (!s->server->is_pinned || s->pins == 0) {
+	s->tx_releases = false;
+	if (s->pins == 0)
 		forget_temp_names(s);
+	if (!s->server->is_pinned || s->pins == 0)
 		return false;
-	}
 	s->home = s->server;
 	s->server = NULL;
 	stream_set_owner(s->home->stream, home_event, s);
@@ -306,15 +338,26 @@ void home_drop(struct session *s, enum pool_release how)
 		pool_release(&s->home, how);
 }
 
-/* Its next statement is told, unless nothing was there but the habit of coming back. */
+/* The next statement is told what is lost, unless that was nothing but the habit of coming back, or LISTEN, which we can say again. */
+void forget_pins(struct session *s, uint32_t lost)
+{
+	uint32_t tacit = PIN_POOL_MODE;
+
+	if (lost & SQL_PIN_LISTEN && s->listening) {
+		tacit |= SQL_PIN_LISTEN;
+		listen_again(s);
+	}
+	s->lost_pins = lost & ~tacit;
+	s->pins = 0;
+}
+
 void home_lose(struct session *s)
 {
 	bool is_awaited = s->waits_for == WAIT_HOME;
 
 	s->env->node_trouble(s->env->owner, s->home->node);
-	s->lost_pins = s->pins & ~PIN_POOL_MODE;
-	s->pins = 0;
 	home_drop(s, RELEASE_CLOSE);
+	forget_pins(s, s->pins);
 	if (is_awaited) {
 		find_stop_waiting(s);
 		session_step(s, EV_P_AGAIN);

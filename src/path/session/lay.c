@@ -35,7 +35,7 @@ static void laid(struct session *s)
 		settings_unref(&s->server->settings);
 		s->server->settings = settings_ref(s->settings);
 	}
-	session_step(s, EV_S_READY);
+	session_step(s, s->lay_error.len && s->batch.is_whole ? EV_P_REFUSED : EV_S_READY);
 }
 
 static void note_parameter(struct session *s, const struct wire_msg *m)
@@ -47,11 +47,13 @@ static void note_parameter(struct session *s, const struct wire_msg *m)
 		server_set_parameter(s->server, name, value);
 }
 
-/* A statement could not be prepared: what uses it will hear of that, and nobody after this session. */
-static void distrust(struct server *server)
+/* A statement could not be prepared again (its table is gone ...): the first such error is the answer, as it would be that of EXECUTE on a
+ * connection of the client's own. What else is prepared there nobody knows. */
+static void keep_error(struct session *s, const struct wire_msg *m)
 {
-	server->must_close = true;
-	server_forget_statements(server);
+	if (s->lay_error.len == 0)
+		buf_add(&s->lay_error, m->body - WIRE_HEADER_BYTES, m->total);
+	s->server->must_deallocate = true;
 }
 
 static void lay_readable(struct session *s)
@@ -63,6 +65,7 @@ static void lay_readable(struct session *s)
 		struct err err;
 		enum wire_rc rc = wire_peek(stream_data(stream), stream_len(stream), WIRE_FROM_SERVER, LAY_MESSAGE_MAX_BYTES, &m, &err);
 		char type = m.type;
+		bool is_failed = rc == WIRE_DONE && type == 'Z' && m.body_len == 1 && m.body[0] == 'E';
 
 		if (rc == WIRE_AGAIN || (rc == WIRE_DONE && m.have < m.total)) {
 			stream_set_window(stream, LAY_MESSAGE_MAX_BYTES + WIRE_HEADER_BYTES);
@@ -75,11 +78,13 @@ static void lay_readable(struct session *s)
 			return;
 		}
 		if (type == 'E')
-			distrust(s->server);
+			keep_error(s, &m);
 		stream_consume(stream, m.total);
 		if (type != 'Z')
 			continue;
 		s->lay_settings -= s->lay_settings > 0;
+		if (s->lay_error.len && s->tx == 'T' && is_failed)
+			s->tx = 'E';
 		if (--s->lay_left == 0) {
 			laid(s);
 			return;
@@ -102,6 +107,7 @@ void act_lay_settings(struct session *s)
 	struct buf *out = stream_queued(s->server->stream);
 
 	find_stop_waiting(s);
+	buf_free(&s->lay_error);
 	stream_set_owner(s->server->stream, lay_event, s);
 	s->lay_settings = s->tx == 'I' ? settings_lay(s->server->settings, s->settings, out) : 0;
 	s->lay_left = s->lay_settings;

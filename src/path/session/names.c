@@ -31,7 +31,7 @@ void each_statement_effect(struct span text, sql_effect_fn *fn, void *owner)
 	}
 }
 
-/* The name in a Bind, Describe or Close of a statement; NULL for other messages. */
+/* The name in a Bind or Describe of a statement; NULL for other messages. (A Close takes whatever there is.) */
 static const char *name_in(const struct session *s, const struct item *item)
 {
 	const char *body = (const char *)stream_data(s->client) + item->off + WIRE_HEADER_BYTES;
@@ -40,7 +40,7 @@ static const char *name_in(const struct session *s, const struct item *item)
 		return NULL;
 	if (item->type == 'B')
 		return body + strlen(body) + 1;
-	return item->type == 'D' || item->type == 'C' ? body + 1 : NULL;
+	return item->type == 'D' ? body + 1 : NULL;
 }
 
 /* Every name that the batch uses for a statement prepared by SQL. */
@@ -102,6 +102,17 @@ static bool may_name_any(const struct session *s)
 	return s->batch.pins & (SQL_PIN_FUNCTION | SQL_PIN_UNKNOWN);
 }
 
+/* pg_prepared_statements tells of all of the client's, and of no others. */
+static bool lists_all(const struct session *s)
+{
+	const struct verdict *v = s->batch.verdict;
+
+	for (size_t i = 0; v && v->reason == SQL_R_NODE_LOCAL && i < v->table_count; i++)
+		if (strcmp(v->tables[i].name, "pg_prepared_statements") == 0)
+			return true;
+	return false;
+}
+
 static const char *foreign_name(const struct session *s)
 {
 	LIST_EACH(pos, &s->server->names_order) {
@@ -115,7 +126,7 @@ static const char *foreign_name(const struct session *s)
 
 bool names_need_laying(const struct session *s)
 {
-	struct check check = { s, may_name_any(s) && foreign_name(s) };
+	struct check check = { s, s->server->must_deallocate || (may_name_any(s) && foreign_name(s)) || lists_all(s) };
 
 	for (size_t i = 0; i < s->batch.item_count; i++)
 		if (is_of_other_times(s, &s->batch.items[i]))
@@ -186,6 +197,15 @@ static void lay_name(void *owner, const char *name)
 	server_put_name(l->s->server, name, want->id);
 }
 
+static void lay_all(struct laying *l)
+{
+	const struct named *named;
+	size_t it = 0;
+
+	while ((named = map_next(&l->s->named, &it)))
+		lay_name(l, named->name);
+}
+
 /* Under the settings of its time. */
 static void lay_statement(struct laying *l, struct statement *st)
 {
@@ -203,6 +223,13 @@ unsigned names_lay(struct session *s, struct buf *out)
 {
 	struct laying l = { s, out, 0 };
 
+	if (s->server->must_deallocate || lists_all(s)) {
+		wire_put_query(out, "DEALLOCATE ALL");
+		l.ready++;
+		server_forget_statements(s->server);
+		server_drop_names(s->server);
+		s->server->must_deallocate = false;
+	}
 	for (size_t i = 0; i < s->batch.item_count; i++)
 		if (is_of_other_times(s, &s->batch.items[i]))
 			lay_statement(&l, s->batch.items[i].statement);
@@ -213,6 +240,8 @@ unsigned names_lay(struct session *s, struct buf *out)
 		put_deallocate(&l, name);
 		mem_free(name);
 	}
+	if (lists_all(s))
+		lay_all(&l);
 	if (s->batch.flags & SQL_F_EFFECTS || s->batch.has_unknown)
 		each_name(s, lay_name, &l);
 	return l.ready;

@@ -62,7 +62,7 @@ struct statement *named_find(struct session *s, const char *name);     /* "" = t
 void named_put(struct session *s, const char *name, struct statement *statement);      /* takes its own reference */
 struct hash128 named_put_sql(struct session *s, const char *name, const char *sql, const char *query);
 void named_drop(struct session *s, const char *name);
-void named_drop_all(struct session *s);
+void named_drop_all(struct session *s);                /* but the unnamed one: as DISCARD ALL does */
 
 /* ---- a batch: what is routed as one ---- */
 
@@ -98,6 +98,7 @@ struct batch {
 	size_t len;                     /* bytes of the client's window that belong to it and are whole messages */
 	size_t sent_len;                /* of these: given to the server and still in the window (kept for a retry) */
 	size_t bytes_seen;              /* of the whole batch so far */
+	size_t unread;                  /* texts that nobody but PostgreSQL can read */
 	struct item *items;
 	size_t item_count, item_cap;
 	struct item inline_items[BATCH_INLINE_ITEMS];
@@ -143,6 +144,9 @@ struct portal {
 	struct statement *statement;
 };
 
+#define KEY_BYTES_3_0 4         /* the secret of a cancel key, by protocol; see key.c */
+#define KEY_BYTES_MAX 32
+
 struct session {
 	struct list link;               /* env->sessions */
 	struct list waiting;            /* env->topo_waiters, linked while it waits for a topology */
@@ -152,12 +156,13 @@ struct session {
 	uint64_t id;
 	struct stream *client;
 	struct server *server;          /* borrowed; NULL when none */
+	struct listening *listening;    /* channels, while there are any: see listen.c */
 	struct server *home;            /* the server this session is pinned to, while it isn't the one in use: see home.c */
 	/* identity */
 	char *user, *database, *application_name;
 	uint32_t protocol;
 	uint32_t key_pid;
-	uint8_t key[32];
+	uint8_t key[KEY_BYTES_MAX];
 	size_t key_len;
 	bool is_console, is_greeted, is_tunnel;
 	struct buf *replication;        /* a replication client's start-up parameters until its server is dialled; NULL = none */
@@ -205,6 +210,7 @@ struct session {
 	bool skips_message;             /* SKIP: the rest of one long simple query, which no Sync follows */
 	bool copy_ended, trace_told;
 	unsigned preludes;              /* ReadyForQuery messages to swallow: see breaks_tx */
+	struct buf lay_error;           /* LAY: the ErrorResponse to a statement that could not be prepared */
 	unsigned lay_left, lay_settings;        /* LAY: ReadyForQuery messages to come; the first of them answer settings */
 	size_t pass_left;               /* bytes of a long server message still to be passed on */
 	size_t client_pass_left;        /* the same of a long client message */
@@ -219,6 +225,8 @@ struct session {
 	uint64_t salt_extra;            /* the same for settings nobody knows */
 	struct map temp_names;          /* while pinned by temporary tables: what they may be called */
 	bool temp_names_unknown, home_checking, reads_sequences;
+	bool path_is_temp;              /* search_path names pg_temp: whatever is created may be temporary */
+	bool tx_releases;               /* something in the open transaction may have ended a pin */
 	bool is_serializable;           /* asked for at start-up: a standby can't */
 	bool defaults_changed;          /* ALTER ROLE ... SET in the open transaction */
 	uint64_t write_server, write_seq;       /* server of the last write and its lent_seq: currval, lastval */
@@ -272,9 +280,18 @@ void vars_logged_in(struct session *s);
 const char *vars_warning(const struct session *s, const char *name);    /* after a SET; NULL = nothing to say */
 bool vars_show(struct session *s, const char *name, char *out, size_t len, struct err *err);
 
-/* client.c */
+/* key.c */
+void session_give_key(struct session *s);
+void session_lengthen_key(struct session *s);
 void session_take_pid(struct session *s, uint32_t pid);        /* the cancel key's process id becomes that of its server */
+void session_drop_key(struct session *s);
 struct hash128 session_key_id(uint32_t pid, const uint8_t *key, size_t len);
+unsigned session_key_peer(uint32_t pid, const uint8_t *key, size_t len);        /* the peer_id of who gave it; 0 = it doesn't say */
+
+/* cancel.c */
+/* The packet a client came with: takes its connection (s->client is NULL then), unless there is nothing to wait for. */
+void cancel_begin(struct session *s, uint32_t pid, const uint8_t *key, size_t key_len);
+void cancelers_free(struct session_env *env);
 
 /* find.c */
 bool find_is_final(const struct err *err);             /* a login error that every node would give: password, database, rights */
@@ -285,6 +302,7 @@ bool find_node_fits(const struct session *s, int node);        /* the batch may 
 void find_topo_changed(struct session *s);
 
 /* send.c, relay.c */
+void session_pin(struct session *s, uint32_t pins);    /* to the server in use */
 void server_event(void *owner, enum stream_event event);
 void expects_clear(struct session *s);
 void expects_add(struct session *s, enum expect_kind kind, struct statement *statement, const char *name);
@@ -319,12 +337,20 @@ void each_statement_effect(struct span text, sql_effect_fn *fn, void *owner);
 bool names_need_laying(const struct session *s);
 unsigned names_lay(struct session *s, struct buf *out);        /* how many ReadyForQuery messages answer it */
 
+/* listen.c */
+void listen_note(struct session *s, const struct sql_effect *effect);          /* LISTEN or UNLISTEN has been committed */
+void listen_again(struct session *s);                  /* the server it was heard on is lost: once a second until another is found */
+void listen_free(struct session *s);
+bool listen_is_lost(const struct session *s);
+
 /* home.c */
 bool home_is_wanted(struct session *s);                        /* the batch must or may best run on the server it is pinned to */
 void home_enter(struct session *s);
+void home_adopt(struct session *s, struct server *server, const char *sql);    /* a server becomes the home, once it has answered the text */
 void home_begin(struct session *s);                            /* pool_mode = session: the server of the login stays */
 bool home_keep(struct session *s);                             /* at the end of a batch: true when the server stays ours */
 void home_lose(struct session *s);
+void forget_pins(struct session *s, uint32_t lost);            /* with the server that held them */
 void home_drop(struct session *s, enum pool_release how);
 void home_name_temp(struct session *s);                        /* the batch creates temporary objects: remembers their names */
 void home_wake(struct session *s);                             /* what the home server has said meanwhile may go to the client now */

@@ -82,10 +82,11 @@ static bool is_read_by_parser(const char *name)
 	return false;
 }
 
-static void add_salt(struct buf *text, const char *name, const char *value)
+static void add_salt(struct session *s, struct buf *text, const char *name, const char *value)
 {
 	if (!name || !is_read_by_parser(name))
 		return;
+	s->path_is_temp |= strcasecmp(name, "search_path") == 0 && value && strstr(value, "pg_temp");
 	buf_add_cstr(text, name);
 	buf_add_cstr(text, value ? value : "");
 }
@@ -94,13 +95,14 @@ void record_salt(struct session *s)
 {
 	struct buf text = { NULL, 0, 0 };
 
+	s->path_is_temp = false;
 	for (size_t i = 0; s->settings && i < s->settings->count; i++) {
 		const struct setting *item = &s->settings->items[i];
-		add_salt(&text, item->name, item->sql ? item->sql : item->value);
+		add_salt(s, &text, item->name, item->sql ? item->sql : item->value);
 	}
 	for (size_t i = 0; s->record && i < s->record->log.count; i++) {
 		const struct change *c = &s->record->log.items[i];
-		add_salt(&text, c->name, c->sql ? c->sql : c->value);
+		add_salt(s, &text, c->name, c->sql ? c->sql : c->value);
 	}
 	s->text_salt = s->salt_extra;
 	if (text.len)
@@ -164,9 +166,10 @@ static void discard_all(struct session *s)
 	server_forget_statements(s->server);
 	server_drop_names(s->server);
 	named_drop_all(s);
-	s->server->must_close |= (s->pins & (SQL_PIN_SETTING | SQL_PIN_FUNCTION | SQL_PIN_UNKNOWN)) != 0;
-	s->pins &= PIN_POOL_MODE;
+	s->server->must_close |= (s->pins & (SQL_PIN_SETTING | SQL_PIN_FUNCTION | SQL_PIN_UNKNOWN | SQL_PIN_LOAD)) != 0;
+	s->pins &= PIN_POOL_MODE | SQL_PIN_LOAD;        /* what has been loaded stays */
 	s->lost_pins = 0;
+	listen_free(s);
 	s->salt_extra = 0;
 }
 
@@ -191,6 +194,10 @@ static void apply(struct session *s, const struct change *c)
 	case SQL_E_SET_LOCAL:
 	case SQL_E_RESET_LOCAL:
 		leave_placeholder(s, c->name);
+		break;
+	case SQL_E_LISTEN:
+	case SQL_E_UNLISTEN:
+		listen_note(s, &(struct sql_effect){ .kind = c->kind, .name = c->name });
 		break;
 	default:
 		break;
@@ -306,16 +313,12 @@ static void happen(struct session *s, struct change *c)
 		break;
 	case SQL_E_DISCARD_SEQUENCES:
 	case SQL_E_EXECUTE:
-	case SQL_E_LISTEN:
-	case SQL_E_UNLISTEN:
 		break;
 	default:
-		if (is_seed(c)) {
-			s->pins |= SQL_PIN_SEED;
-			pool_pin(s->server);
-		} else {
+		if (is_seed(c))
+			session_pin(s, SQL_PIN_SEED);
+		else
 			keep_in_log(s, c);
-		}
 		break;
 	}
 }
@@ -421,6 +424,7 @@ void record_ready(struct session *s)
 	struct record *record = s->record;
 
 	list_cut(&record->pending, 0);
+	record->strings_change = false;
 	s->sent_statements = s->answered_statements = 0;
 	if (s->tx != 'I')
 		return;

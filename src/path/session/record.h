@@ -22,6 +22,7 @@ struct change_list {
 struct record {
 	struct change_list pending;     /* of the batch under way */
 	struct change_list log;         /* of the open transaction: savepoints too */
+	bool strings_change;            /* standard_conforming_strings, in the batch under way */
 	bool is_discarded;              /* DISCARD ALL: the server has less than the session */
 	bool sets_datestyle;
 };

@@ -378,6 +378,18 @@ static void begin_sending(struct session *s)
 	counter_add(is_read ? &node->reads : &node->writes, 1);
 }
 
+void session_pin(struct session *s, uint32_t pins)
+{
+	if (!s->pins)
+		counter_add(&s->env->stats->pins, 1);
+	s->pins |= pins;
+	pool_pin(s->server);
+	if (pins & (SQL_PIN_SETTING | SQL_PIN_FUNCTION | SQL_PIN_UNKNOWN)) {
+		s->salt_extra = ++s->env->last_salt * 31 + s->id;
+		record_salt(s);
+	}
+}
+
 /* What will pin the session to this server counts from the moment it is sent. */
 static void take_pins(struct session *s)
 {
@@ -387,20 +399,16 @@ static void take_pins(struct session *s)
 
 	if (!is_run || FAULT_NO_PIN)
 		return;
+	if (s->path_is_temp && s->batch.flags & SQL_F_DDL) {
+		pins |= SQL_PIN_TEMP;
+		s->temp_names_unknown = true;
+	}
 	if (session_policy(s)->pool_mode == POOL_SESSION && s->server->node == s->env->topo->primary)
 		pins |= PIN_POOL_MODE;
 	if ((pins | s->pins) & SQL_PIN_TEMP)
 		home_name_temp(s);
-	if (!pins)
-		return;
-	if (!s->pins)
-		counter_add(&s->env->stats->pins, 1);
-	s->pins |= pins;
-	pool_pin(s->server);
-	if (pins & (SQL_PIN_SETTING | SQL_PIN_FUNCTION | SQL_PIN_UNKNOWN)) {
-		s->salt_extra = ++s->env->last_salt * 31 + s->id;
-		record_salt(s);
-	}
+	if (pins)
+		session_pin(s, pins);
 }
 
 void act_send_batch(struct session *s)

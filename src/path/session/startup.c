@@ -128,11 +128,8 @@ static void negotiate(struct session *s, const struct wire_startup *packet)
 	s->protocol = MIN(packet->version, WIRE_PROTOCOL_3_2);
 	if (packet->version == 0x00030001u)
 		s->protocol = WIRE_PROTOCOL_3_0;        /* 3.1 was never used */
-	if (s->protocol == WIRE_PROTOCOL_3_2) {
-		map_remove(&s->env->by_key, session_key_id(s->key_pid, s->key, s->key_len));
-		s->key_len = sizeof(s->key);
-		map_put(&s->env->by_key, session_key_id(s->key_pid, s->key, s->key_len), s);
-	}
+	if (s->protocol == WIRE_PROTOCOL_3_2)
+		session_lengthen_key(s);
 	if (s->protocol != packet->version || packet->pq_option_count)
 		wire_put_negotiate(stream_queued(s->client), s->protocol & 0xffff, packet->pq_options, packet->pq_option_count);
 }
@@ -142,6 +139,8 @@ static enum session_event take_startup(struct session *s, const struct wire_star
 	s->user = mem_strdup(packet->user);
 	s->database = mem_strdup(packet->database);
 	s->is_console = strcmp(s->database, "pgshunt") == 0 || strcmp(s->database, "pgbouncer") == 0;
+	if (s->env->is_shutting_down)
+		return refuse(s, "57P01", "the proxy is shutting down", "Connect again.");
 	if (!s->is_console && atomic_load(s->env->client_count) > s->conf->opt.max_client_conn)
 		return refuse(s, "53300", "no more connections allowed (max_client_conn)", "Raise max_client_conn or close idle clients.");
 	negotiate(s, packet);
@@ -187,7 +186,7 @@ enum session_event startup_scan(struct session *s)
 		stream_send(s->client, "N", 1);
 		return EV_COUNT;
 	case WIRE_CANCEL_REQUEST:
-		s->env->cancel(s->env->owner, packet.cancel_pid, packet.cancel_key, packet.cancel_key_len);
+		cancel_begin(s, packet.cancel_pid, packet.cancel_key, packet.cancel_key_len);
 		return EV_C_CANCEL;
 	case WIRE_STARTUP:
 		break;
@@ -287,7 +286,6 @@ static bool refuse_login(struct session *s, const char *sqlstate, const char *te
 /* The password is right: may this user have this database? Fills in what the session needs from now on. */
 bool login_admit(struct session *s)
 {
-	const struct auth_secret *secret = s->env->users ? auth_users_find(s->env->users, s->user) : NULL;
 	const struct conf_database *db;
 	struct auth_secret learned = { .kind = AUTH_NONE };
 	char host[64];
@@ -307,7 +305,8 @@ bool login_admit(struct session *s)
 		counter_add(&s->env->stats->clients_refused, 1);
 		return false;
 	}
-	s->set = pool_set_get(s->env->pools, s->database, db, s->user, secret);
+	s->set = pool_set_get(s->env->pools, s->database, db, s->user,
+	                      s->env->users ? auth_users_find(s->env->users, db->user ? db->user : s->user) : NULL);
 	s->epoch = pools_epoch(s->env->pools);
 	if (auth_server_learned(s->login, &learned)) {
 		if (!db->user)

@@ -167,7 +167,6 @@ void named_drop_all(struct session *s)
 	struct named *named;
 	size_t it = 0;
 
-	statement_unref(&s->unnamed);
 	while ((named = map_next(&s->named, &it)))
 		named_free(named);
 	map_free(&s->named);

@@ -52,8 +52,10 @@ void note_relation(struct walk *w, const PgQuery__RangeVar *rel, struct place pl
 	if (!schema && walk_sees_cte(w, place.scope, rel->relname))
 		return;
 	name_list_add(&w->draft->tables, schema, rel->relname);
-	if (strcmp(rel->relpersistence, "t") == 0 || (schema && is_temp_schema(schema)))
+	if (strcmp(rel->relpersistence, "t") == 0 || (schema && is_temp_schema(schema))) {
+		name_list_add(&w->draft->temps, schema, rel->relname);
 		touch_temp(w, place);
+	}
 	if (is_pg_catalog(schema) && builtin_is_node_view(rel->relname))
 		walk_raise(w, place, SQL_READ, SQL_R_NODE_LOCAL, NULL);
 	w->has_user_table |= schema ? strcmp(schema, "pg_catalog") != 0 && strcmp(schema, "information_schema") != 0

@@ -86,7 +86,7 @@ static bool take_truth(struct scan *s, enum truth *out)
 		return take_cast(s);
 	is_read = scan_take_string(s, &text);
 	if (is_read)
-		*out = truth_of(&text.plain);
+		*out = text.is_coded ? IS_NEITHER : truth_of(&text.plain);
 	literal_free(&text);
 	return is_read && take_cast(s);
 }

@@ -46,9 +46,17 @@ static bool visit_select(struct walk *w, const void *msg, struct place place)
 		return false; \
 	}
 VISIT_CHANGE(visit_insert, PgQuery__InsertStmt)
-VISIT_CHANGE(visit_update, PgQuery__UpdateStmt)
+VISIT_CHANGE(visit_any_update, PgQuery__UpdateStmt)
 VISIT_CHANGE(visit_delete, PgQuery__DeleteStmt)
 VISIT_CHANGE(visit_merge, PgQuery__MergeStmt)
+
+/* UPDATE pg_settings is SET by another name. */
+static bool visit_update(struct walk *w, const void *msg, struct place place)
+{
+	if (!place.is_quiet && !place.is_planned && strcmp(((const PgQuery__UpdateStmt *)msg)->relation->relname, "pg_settings") == 0)
+		w->draft->pins |= SQL_PIN_SETTING;
+	return visit_any_update(w, msg, place);
+}
 
 /* FOR UPDATE OF x: x is an alias, not a relation. */
 static bool visit_locking(struct walk *w, const void *msg, struct place place)

@@ -116,7 +116,7 @@ static const struct sql_name *pack_list(struct packer *p, const struct name_list
 
 struct verdict *verdict_build(const struct draft *d, struct hash128 shape, struct span shown)
 {
-	const struct name_list *lists[] = { &d->tables, &d->functions, &d->builtins, &d->types };
+	const struct name_list *lists[] = { &d->tables, &d->functions, &d->builtins, &d->types, &d->temps };
 	size_t bytes = sizeof(struct verdict) + text_bytes(d->reason_name) + text_bytes(d->setting) + shown.len + 1, names = 0;
 	struct packer p;
 	struct verdict *v;
@@ -140,6 +140,7 @@ struct verdict *verdict_build(const struct draft *d, struct hash128 shape, struc
 	v->functions = pack_list(&p, &d->functions, &v->function_count);
 	v->builtins = pack_list(&p, &d->builtins, &v->builtin_count);
 	v->types = pack_list(&p, &d->types, &v->type_count);
+	v->temps = pack_list(&p, &d->temps, &v->temp_count);
 	v->reason_name = pack_text(&p, d->reason_name);
 	v->setting = pack_text(&p, d->setting);
 	memcpy(p.text, shown.data ? shown.data : "", shown.len);
@@ -161,6 +162,7 @@ struct verdict *verdict_refused(const struct verdict *v, const char *sqlstate)
 		.statements = v->statements, .setting_verb = v->setting_verb, .setting = (char *)(uintptr_t)v->setting,
 		.tables = borrow_list(v->tables, v->table_count), .functions = borrow_list(v->functions, v->function_count),
 		.builtins = borrow_list(v->builtins, v->builtin_count), .types = borrow_list(v->types, v->type_count),
+		.temps = borrow_list(v->temps, v->temp_count),
 	};
 	struct verdict *copy = verdict_build(&d, v->shape, span_of(v->shown));
 
@@ -275,11 +277,12 @@ static void judge_statement(struct judge *j, const struct walk *w, uint32_t pins
 	j->read |= pins & ~state;
 }
 
-/* The lexer and the grammar must have seen the same statements, for it is the lexer that will cut them when they run. */
+/* The lexer and the grammar must have seen the same statements, for it is the lexer that will cut them when they run. Beside one that
+ * can't be read no other is: what those do must pin too. */
 static void finish_judge(struct judge *j, struct draft *d)
 {
 	j->is_unreadable |= next_statement(&j->rest).len > 0;
-	d->pins = j->is_unreadable ? j->unread : j->read;
+	d->pins = j->is_unreadable ? j->unread | (j->effects > 0 ? SQL_PIN_SETTING : 0) : j->read;
 	if (j->effects > 0 && !j->is_unreadable)
 		d->flags |= SQL_F_EFFECTS;
 }

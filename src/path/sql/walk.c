@@ -36,6 +36,7 @@ void draft_free(struct draft *draft)
 	name_list_free(&draft->functions);
 	name_list_free(&draft->builtins);
 	name_list_free(&draft->types);
+	name_list_free(&draft->temps);
 	mem_free(draft->setting);
 	*draft = (struct draft){ .class = SQL_EMPTY };
 }

@@ -22,7 +22,7 @@ struct draft {
 	size_t statements;
 	enum sql_setting_verb setting_verb;
 	char *setting;                          /* owned; of DEALLOCATE the name */
-	struct name_list tables, functions, builtins, types;
+	struct name_list tables, functions, builtins, types, temps;
 };
 
 /* The list keeps the pointers, not copies. */

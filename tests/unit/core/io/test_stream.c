@@ -491,6 +491,35 @@ TEST(stream, freed_while_connecting)
 	end(&s);
 }
 
+/* To another loop and back: what it was sent meanwhile is there. */
+TEST(stream, moves_to_another_loop)
+{
+	struct side a = begin(), b = { .loop = loop_new(), .peer = -1 };
+
+	b.io = io_new(b.loop);
+	CHECK(stream_is_quiet(a.stream));
+	stream_queue(a.stream, "x", 1);
+	CHECK(!stream_is_quiet(a.stream));
+	stream_flush(a.stream);
+	stream_detach(a.stream);
+	b.stream = a.stream;
+	a.stream = NULL;
+	CHECK_INT(pour(a.peer, 0, 7), 7);
+	stream_attach(b.stream, b.io, heard, &b);
+	b.stop_len = 7;
+	run(&b, 1000);
+	CHECK_STR(b.events, "R");
+	CHECK_INT(stream_len(b.stream), 7);
+	CHECK(!stream_is_quiet(b.stream));
+	stream_consume(b.stream, 7);
+	stream_detach(b.stream);
+	stream_free(&b.stream);         /* on no loop: closed at once */
+	CHECK_INT(recv(a.peer, b.events, sizeof(b.events), 0), 1);
+	CHECK_INT(recv(a.peer, b.events, sizeof(b.events), 0), 0);
+	end(&a);
+	end(&b);
+}
+
 TEST(listen, a_port_in_use_is_an_error_with_words)
 {
 	struct err err = { 0 };

@@ -1,6 +1,8 @@
 /* Whole logins: auth's server against auth's client, message by message. */
 #include "test.h"
 
+#include <openssl/evp.h>
+
 #include "pgshunt/auth.h"
 #include "pgshunt/wire.h"
 
@@ -303,6 +305,107 @@ TEST(login, keys_of_a_text_are_kept_for_the_next_client)
 	auth_secret_clear(&text);
 	auth_secret_clear(&copy);
 	auth_secret_clear(&verifier);
+}
+
+/* As it stands in auth_file: unlike one of auth_scram_verifier(), it has a cache. */
+static struct auth_secret verifier_from_file(const char *password, uint32_t iterations)
+{
+	struct auth_secret made, parsed;
+	char text[3][128], written[512];
+
+	auth_scram_verifier(password, iterations, salt, sizeof(salt), &made);
+	EVP_EncodeBlock((uint8_t *)text[0], made.salt, (int)made.salt_len);
+	EVP_EncodeBlock((uint8_t *)text[1], made.stored_key, AUTH_KEY_BYTES);
+	EVP_EncodeBlock((uint8_t *)text[2], made.server_key, AUTH_KEY_BYTES);
+	snprintf(written, sizeof(written), "SCRAM-SHA-256$%u:%s$%s:%s", iterations, text[0], text[1], text[2]);
+	auth_secret_clear(&made);
+	parsed = secret_of(written);
+	return parsed;
+}
+
+/* A client's login proves the password to one worker; all of them, and other databases' pools, have copies of the secret. */
+TEST(login, one_proof_teaches_every_copy)
+{
+	static const enum auth_method methods[] = { AUTH_SCRAM, AUTH_MD5, AUTH_PLAIN };
+	struct auth_secret right = secret_of("secret"), wrong = secret_of("wrong");
+
+	for (size_t i = 0; i < ARRAY_LEN(methods); i++) {
+		struct auth_secret file = verifier_from_file("secret", 4096), pool, server = verifier_from_file("secret", 4096);
+		struct login before = { 0 }, failed = { 0 }, still = { 0 }, proved = { 0 }, after = { 0 };
+
+		auth_secret_copy(&pool, &file);
+		login_run(&before, AUTH_SCRAM, &server, &pool);
+		CHECK(strstr(before.client_err.text, "only a SCRAM verifier"));
+		login_run(&failed, methods[i], &file, &wrong);
+		CHECK_INT(failed.server, AUTH_FAILED);
+		login_run(&still, AUTH_SCRAM, &server, &pool);
+		CHECK_INT(still.client, AUTH_FAILED);
+		login_run(&proved, methods[i], &file, &right);
+		CHECK_INT(proved.server, AUTH_OK);
+		login_run(&after, AUTH_SCRAM, &server, &pool);
+		CHECK(after.server == AUTH_OK && after.client == AUTH_OK);
+		CHECK(auth_secret_is_same(&file, &proved.server_learned));
+		login_clear(&before);
+		login_clear(&failed);
+		login_clear(&still);
+		login_clear(&proved);
+		login_clear(&after);
+		auth_secret_clear(&file);
+		auth_secret_clear(&pool);
+		auth_secret_clear(&server);
+	}
+	auth_secret_clear(&right);
+	auth_secret_clear(&wrong);
+}
+
+TEST(login, keys_of_a_text_are_kept_for_every_server)
+{
+	struct auth_secret file = secret_of("secret"), wrong = secret_of("wrong");
+
+	/* each server has its own salt: of iterations 1 to 12 the first 8 are kept */
+	for (uint32_t i = 1; i <= 12; i++) {
+		struct auth_secret server = verifier_from_file("secret", i), copy;
+		struct login first = { 0 }, second = { 0 };
+
+		auth_secret_copy(&copy, &file);
+		login_run(&first, AUTH_SCRAM, &server, &file);
+		CHECK_INT(first.client_learned.kind, AUTH_TEXT);
+		login_run(&second, AUTH_SCRAM, &server, &copy);
+		CHECK_INT(second.client, AUTH_OK);
+		CHECK_INT(second.client_learned.kind, i <= 8 ? AUTH_NONE : AUTH_TEXT);
+		login_clear(&first);
+		login_clear(&second);
+		auth_secret_clear(&server);
+		auth_secret_clear(&copy);
+	}
+	/* what a server that can't prove itself has asked for is not kept */
+	for (int i = 0; i < 2; i++) {
+		struct auth_secret server = verifier_from_file("secret", 77);
+		struct login l = { 0 };
+		login_run(&l, AUTH_SCRAM, &server, &wrong);
+		CHECK_INT(l.server, AUTH_FAILED);
+		CHECK_INT(l.client_learned.kind, AUTH_NONE);
+		login_clear(&l);
+		auth_secret_clear(&server);
+	}
+	auth_secret_clear(&file);
+	auth_secret_clear(&wrong);
+}
+
+TEST(login, same_secrets)
+{
+	struct auth_secret some[] = { secret_of("a"), secret_of("b"), secret_in(AUTH_MD5_HASH, "a"), verifier_from_file("a", 4096),
+		                      verifier_from_file("a", 4095), verifier_from_file("b", 4096), secret_of("") };
+	struct auth_secret again[] = { secret_of("a"), secret_of("b"), secret_in(AUTH_MD5_HASH, "a"), verifier_from_file("a", 4096),
+		                       verifier_from_file("a", 4095), verifier_from_file("b", 4096), secret_of("") };
+
+	for (size_t i = 0; i < ARRAY_LEN(some); i++)
+		for (size_t k = 0; k < ARRAY_LEN(some); k++)
+			CHECK_INT(auth_secret_is_same(&some[i], &again[k]), i == k);
+	for (size_t i = 0; i < ARRAY_LEN(some); i++) {
+		auth_secret_clear(&some[i]);
+		auth_secret_clear(&again[i]);
+	}
 }
 
 /* ---- what the secret at hand can't do ---- */

@@ -123,6 +123,22 @@ TEST(users, ten_thousand_are_found)
 
 /* ---- secrets by themselves ---- */
 
+TEST(users, who_is_the_same_keeps_his_keys)
+{
+	struct auth_users *before = parse("\"a\" \"x\"\n\"b\" \"x\"\n\"c\" \"" VERIFIER "\"\n\"gone\" \"x\"\n\"none\" \"\"\n", NULL);
+	struct auth_users *after = parse("\"new\" \"x\"\n\"a\" \"x\"\n\"b\" \"y\"\n\"c\" \"" VERIFIER "\"\n\"none\" \"\"\n", NULL);
+	const struct auth_cache *changed = auth_users_find(after, "b")->cache;
+
+	auth_users_keep_keys(after, before);
+	CHECK(auth_users_find(after, "a")->cache == auth_users_find(before, "a")->cache);
+	CHECK(auth_users_find(after, "c")->cache == auth_users_find(before, "c")->cache);
+	CHECK(auth_users_find(after, "b")->cache == changed);
+	CHECK(!auth_users_find(after, "none")->cache);
+	auth_users_unref(&before);
+	CHECK(auth_users_find(after, "a")->cache);
+	auth_users_unref(&after);
+}
+
 TEST(secret, malformed_verifiers_are_never_passwords)
 {
 	static const char key[] = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";

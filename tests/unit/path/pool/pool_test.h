@@ -78,6 +78,8 @@ static inline void backend_event(void *owner, enum stream_event event)
 {
 	struct backend *b = owner;
 
+	if (event == STREAM_EOF && bed.is_slow_to_end)
+		return;
 	if (event == STREAM_EOF || event == STREAM_FAILED) {
 		backend_end(b);
 		return;
