@@ -14,6 +14,7 @@
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 #define CONTAINER_OF(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
+#define COLD __attribute__((cold))      /* rarely called: what leads to it is kept out of the way of the rest */
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 
@@ -53,8 +54,8 @@ static inline void err_clear(struct err *err)
 	err->sqlstate[0] = err->text[0] = err->hint[0] = '\0';
 }
 /* Both return false, so that a function can `return err_set(err, ...)`. err may be NULL (nothing is kept). */
-bool err_set(struct err *err, const char *sqlstate, const char *fmt, ...) PRINTF_LIKE(3, 4);
-bool err_hint(struct err *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
+bool err_set(struct err *err, const char *sqlstate, const char *fmt, ...) PRINTF_LIKE(3, 4) COLD;
+bool err_hint(struct err *err, const char *fmt, ...) PRINTF_LIKE(2, 3) COLD;
 
 /* ---- growable bytes ---- */
 
@@ -64,7 +65,7 @@ struct buf {
 	size_t cap;
 };
 
-void buf_grow(struct buf *buf, size_t more);           /* by more than there is room for */
+void buf_grow(struct buf *buf, size_t more) COLD;      /* by more than there is room for */
 /* Room for more bytes beyond len. */
 static inline void buf_reserve(struct buf *buf, size_t more)
 {
@@ -252,7 +253,7 @@ enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERROR, LOG_FATAL };
 
 void log_set_level(enum log_level least);      /* default LOG_INFO */
 bool log_set_file(const char *path, struct err *err);  /* NULL = stderr; called again to reopen */
-void log_msg(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
+void log_msg(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3) COLD;
 bool log_is_on(enum log_level level);
 
 #define log_debug(...) do { if (log_is_on(LOG_DEBUG)) log_msg(LOG_DEBUG, __VA_ARGS__); } while (0)
@@ -262,7 +263,7 @@ bool log_is_on(enum log_level level);
 
 /* An invariant that does not hold is a bug: say where, and stop before it can do harm. Stays on in release builds. */
 #define ENSURE(cond) ((cond) ? (void)0 : ensure_failed(#cond, __FILE__, __LINE__))
-void ensure_failed(const char *cond, const char *file, int line) __attribute__((noreturn));
+void ensure_failed(const char *cond, const char *file, int line) __attribute__((noreturn, cold));
 
 /* ---- random bytes from the kernel; aborts when there are none ---- */
 void random_bytes(void *out, size_t len);

@@ -47,6 +47,13 @@ void timer_stop(struct timer *timer);
 bool timer_is_set(const struct timer *timer);
 void timer_free(struct timer **timer);
 
+/* ---- tickers: once a period, for as long as it lives. A loop with a timer set sleeps with a deadline, which the kernel and libevent
+ * count each time it sleeps; a ticker is a descriptor like any other. Not to be freed in its own call. ---- */
+
+struct ticker;
+struct ticker *ticker_new(struct loop *loop, usec_t period_us, timer_fn *fn, void *owner);
+void ticker_free(struct ticker **ticker);
+
 /* ---- later: runs once, after the current callback has returned, before the loop sleeps again ---- */
 
 typedef void later_fn(void *object);

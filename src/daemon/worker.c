@@ -24,7 +24,7 @@ struct worker {
 	struct mailbox *mailbox;
 	struct listener *listeners[LISTEN_ADDRS_MAX], *unix_listener;
 	struct listen_set *listening;
-	struct timer *tick;
+	struct ticker *tick;
 	struct session_env env;
 	struct stats_worker stats;
 	struct stats_node node_stats[TOPO_NODES_MAX];
@@ -249,7 +249,6 @@ static void tick(void *owner)
 	pools_tick(w->env.pools);
 	count_sql(w);
 	tell_when_idle(w);
-	timer_set(w->tick, USEC_PER_SEC);
 }
 
 static void run(void *owner)
@@ -292,8 +291,7 @@ struct worker *worker_new(const struct worker_start *start)
 	env->pools = pools_new(&pool_env, env->conf, env->topo);
 	keep_pools(w);
 	start_listening(w, start->listening);
-	w->tick = timer_new(w->loop, tick, w);
-	timer_set(w->tick, USEC_PER_SEC);
+	w->tick = ticker_new(w->loop, USEC_PER_SEC, tick, w);
 	return w;
 }
 
@@ -320,7 +318,7 @@ void worker_free(struct worker **worker)
 	*worker = NULL;
 	mailbox_free(&w->mailbox);
 	sessions_shutdown(&w->env, true);
-	timer_free(&w->tick);
+	ticker_free(&w->tick);
 	stop_listening(w);
 	listener_free(&w->unix_listener);
 	loop_flush(w->loop);

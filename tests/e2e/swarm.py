@@ -52,6 +52,7 @@ class Client:
         self.input, self.first = b'', b''
         self.busy = True
         self.error = None               # the last ErrorResponse, as a dict of its fields
+        self.asked, self.challenges = [], []    # codes and bodies of the server's Authentication messages
         self.rows = []                  # bodies of DataRow messages of the query under way
         body = struct.pack('!I', 196608) + b''.join(x.encode() + b'\0' for x in ('user', user, 'database', dbname)) + b'\0'
         self.socket.sendall(struct.pack('!I', len(body) + 4) + body)
@@ -88,6 +89,8 @@ class Client:
             self.error = fields_of(body)
 
     def authenticate(self, step, body):
+        self.asked.append(step)
+        self.challenges.append(body)
         if step == 3:
             self.socket.sendall(message(b'p', self.password.encode() + b'\0'))
         elif step == 5:

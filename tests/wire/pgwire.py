@@ -373,10 +373,12 @@ class Client:
         return self.read_until('Z', timeout)
 
 
-def cancel(port, key, host='127.0.0.1'):
+def cancel(port, key, host='127.0.0.1', wait=True):
+    """wait: as libpq, until the other side closes, which it does when the request has been passed on."""
     with socket.create_connection((host, port), timeout=5) as sock:
         sock.sendall(packet(i32(CANCEL_REQUEST) + i32(key[0]) + key[1]))
         try:
-            sock.recv(1)
+            if wait:
+                sock.recv(1)
         except OSError:
             pass

@@ -33,8 +33,8 @@ class Group:
         self.port = free_port()
         self.members = {}
         for i in range(1, count + 1):
-            p = Pgshunt([self.primary], listen_addr=f'127.0.0.1, 127.0.0.{i + 1}', so_reuseport=1, peer_id=i,
-                        **{'listen_port': self.port, **settings})
+            p = Pgshunt([self.primary], **{'listen_addr': f'127.0.0.1, 127.0.0.{i + 1}', 'listen_port': self.port, 'so_reuseport': 1,
+                                           'peer_id': i, **settings})
             p.port = self.port
             p.settings['unix_socket_dir'] = p.dir
             self.members[i] = p
@@ -223,7 +223,11 @@ def one_that_waits_is_cancelled_by_a_peer():
         holder, waiter = g.client(1), g.client(1)
         holder.must('BEGIN')
         waiter.send(query_msg('INSERT INTO q VALUES (1)'))
-        wait_for(lambda: ['waiting'] == [r[3] for r in g.console(1, 'SHOW CLIENTS').rows if r[3] == 'waiting'], 5, 'it to wait')
+
+        def waits():
+            shown = g.console(1, 'SHOW CLIENTS')
+            return 'waiting' in [row[shown.columns.index('state')] for row in shown.rows]
+        wait_for(waits, 5, 'it to wait')
         ask_cancel(g.at(2), waiter.key)
         result = waiter.read_until('Z')
         check_eq((result.error.code, result.status), ('57014', 'I'))
@@ -369,7 +373,7 @@ def a_peer_that_hangs():
                 asker.join(15 * SLOW)
             check(max(took) < 5 * SLOW, took)
             check(0.9 < min(took), took)
-            check('closed' if g.logged(1, 'cancel request for peer 2 is lost') else None, 'not logged')
+            check(g.logged(1, 'cancel request for peer 2 is lost') > 0, 'not logged')
             peer.close_all()
             asker = threading.Thread(target=ask_cancel, args=(g.at(1), key_of(2)))
             before = len(peer.came)

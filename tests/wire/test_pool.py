@@ -151,7 +151,7 @@ def a_server_is_not_lent_while_a_cancel_is_on_its_way():
             client.send(query_msg('INSERT INTO slow VALUES (1)'))
             wait_for(lambda: c.primary.count('INTO slow'), 5, 'the statement')
             c.primary.cancels.clear()
-            cancel(c.pgshunt.port, client.key)
+            cancel(c.pgshunt.port, client.key, wait=False)
             wait_for(lambda: c.primary.cancels, 5, 'the cancel request')
             began = time.monotonic()
             check_eq(client.read_until('Z').status, 'I')
@@ -176,7 +176,7 @@ def a_server_is_not_lent_while_it_is_reset(c):
     c.primary.note_cancel = lambda number: (note(number), time.sleep(0.5))
     client.send(query_msg('INSERT INTO slow VALUES (1)'))
     wait_for(lambda: c.primary.count('INTO slow'), 5, 'the statement')
-    cancel(c.pgshunt.port, client.key)
+    cancel(c.pgshunt.port, client.key, wait=False)
     check_eq(client.read_until('Z').status, 'I')
     client.close()
     others = [c.client() for _ in range(8)]

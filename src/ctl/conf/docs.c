@@ -115,7 +115,8 @@ static const char peers_head[] =
 	"another process than the one that runs the statement: with `peer_id` set the key that a client gets says whose it is,\n"
 	"and the request is passed on, once. (A key of protocol 3.0 under `pool_mode = session` has no room for that: all peers\n"
 	"are asked.) All processes of a group must be pgshunt. As they share the port, each needs an address or a\n"
-	"`unix_socket_dir` of its own, by which the others reach it:\n\n"
+	"`unix_socket_dir` of its own, by which the others reach it (the directory also while it is shutting down, when its\n"
+	"port is left to the others):\n\n"
 	"```\n[peers]\n1 = host=/run/pgshunt-1\n2 = host=/run/pgshunt-2\n```\n\n";
 
 void conf_write_reference(struct buf *out)
@@ -218,7 +219,7 @@ static const char sample_tail[] =
 	";heavy = table=public.events,public.audit route=label:reports\n"
 	"\n; The other processes behind this port, by peer_id: cancel requests that are theirs are passed on.\n"
 	"[peers]\n"
-	";2 = host=/run/pgshunt-2 port=6432\n";
+	"; 2 = host=/run/pgshunt-2 port=6432\n";
 
 void conf_write_sample(struct buf *out)
 {

@@ -9,6 +9,7 @@
 #define SCRAM_BINDING "tls-server-end-point"
 #define SCRAM_MESSAGE_MAX 1024          /* as PostgreSQL: PG_MAX_SASL_MESSAGE_LENGTH */
 #define SCRAM_NONCE_BYTES 18
+#define SCRAM_AUTH_MESSAGE_BYTES 256    /* what AuthMessage comes to with libpq and PostgreSQL */
 
 /* Codes of AuthenticationXXX. */
 enum {

@@ -13,6 +13,7 @@ void scram_client_first(struct scram_client *s, bool is_plus, struct buf *out)
 	/* y: we could have bound, and the server did not offer it; it will notice if somebody took the offer away */
 	s->gs2 = is_plus ? "p=" SCRAM_BINDING ",," : s->binding.len ? "y,," : "n,,";
 	scram_add_nonce(&s->nonce);
+	buf_reserve(&s->message, SCRAM_AUTH_MESSAGE_BYTES);
 	/* no name, as libpq: the startup packet has it */
 	buf_add_str(&s->message, "n=,r=");
 	buf_add(&s->message, s->nonce.data, s->nonce.len);

@@ -126,6 +126,7 @@ bool scram_server_first(struct scram_server *s, struct span text, struct buf *re
 
 	if (!take_gs2(s, &in, err))
 		return false;
+	buf_reserve(&s->message, SCRAM_AUTH_MESSAGE_BYTES);
 	buf_add(&s->message, in.at, (size_t)(in.end - in.at));
 	if (attr_take(&in, 'm', &name))
 		return err_set(err, "0A000", "client requires an unsupported SCRAM extension");

@@ -43,13 +43,14 @@ void batch_clear(struct session *s)
 	b->kind = BATCH_NONE;
 	b->is_movable = b->only_begins = b->only_ours = b->only_ends = true;
 	b->is_whole = b->has_execute = b->is_sent = b->execute_sent = b->is_streamed = false;
-	b->unnamed_at_server = b->has_unknown = b->uses_named = b->parses_unnamed = false;
+	b->unnamed_at_server = b->has_unknown = b->uses_named = false;
+	b->parses_unnamed = 0;
 	b->flags = b->pins = b->uses = 0;
 	b->len = b->sent_len = b->bytes_seen = b->unread = 0;
 	s->exclude = 0;
 	s->retries = 0;
 	s->must_primary = false;
-	s->delivered = s->answer_failed = s->copy_ended = s->trace_told = false;
+	s->delivered = s->answer_failed = s->copy_ended = s->trace_told = s->reports_startup = false;
 	s->has_hint_route = false;
 	if (s->hint_policy) {
 		mem_free(s->hint_policy);
@@ -238,7 +239,7 @@ void batch_hint(struct session *s, struct span sql)
 	struct hint_owner owner = { s };
 	size_t i = 0;
 
-	if (!session_policy(s)->client_overrides)
+	if (sql.len < 5 || (sql.data[0] != '/' && sql.data[0] > ' ') || !session_policy(s)->client_overrides)
 		return;
 	while (i < sql.len && (sql.data[i] == ' ' || sql.data[i] == '\n' || sql.data[i] == '\t' || sql.data[i] == '\r'))
 		i++;
@@ -260,7 +261,7 @@ static bool take_query(struct session *s, const struct wire_msg *m)
 	struct verdict *v;
 	struct span sql;
 
-	if (!wire_read_query(m, &sql, &s->err))
+	if (!wire_read_query(m, &sql, session_err(s)))
 		return false;
 	named_drop(s, "");                      /* as PostgreSQL does */
 	batch_hint(s, sql);
@@ -283,13 +284,13 @@ static bool take_parse(struct session *s, const struct wire_msg *m)
 	struct wire_parse parse;
 	struct item *item;
 
-	if (!wire_read_parse(m, &parse, &s->err))
+	if (!wire_read_parse(m, &parse, session_err(s)))
 		return false;
 	item = add_item(b, m);
 	item->statement = statement_intern(s, &parse);
 	item->is_named = parse.name[0] != '\0';
-	b->parses_unnamed |= !item->is_named;
-	item->is_taken = item->is_named && named_get(s, parse.name);
+	b->parses_unnamed += !item->is_named;
+	item->is_taken = item->is_named && named_get(s, parse.name) && !named_get(s, parse.name)->is_closing;
 	if (!item->is_taken && !s->answer_failed)
 		named_put(s, parse.name, item->statement);
 	batch_hint(s, item->statement->sql);
@@ -311,7 +312,7 @@ static void take_statement(struct session *s, const struct wire_msg *m, const ch
 	if (m->type == 'C') {
 		b->has_unknown |= !statement && named_get(s, name);
 		if (!s->answer_failed)
-			named_drop(s, name);
+			named_close(s, name);
 		return;
 	}
 	if (!statement) {
@@ -328,7 +329,7 @@ static bool take_bind(struct session *s, const struct wire_msg *m)
 {
 	struct wire_bind bind;
 
-	if (!wire_read_bind(m, &bind, &s->err))
+	if (!wire_read_bind(m, &bind, session_err(s)))
 		return false;
 	take_statement(s, m, bind.statement);
 	portal_bind(s, bind.portal, s->batch.items[s->batch.item_count - 1].statement);
@@ -340,7 +341,7 @@ static bool take_target(struct session *s, const struct wire_msg *m)
 {
 	struct wire_target target;
 
-	if (!wire_read_target(m, &target, &s->err))
+	if (!wire_read_target(m, &target, session_err(s)))
 		return false;
 	if (target.kind == 'S')
 		take_statement(s, m, target.name);
@@ -439,7 +440,7 @@ static bool forget_renamed(struct session *s, const struct wire_msg *m)
 	const char *name = m->type == 'P' ? cursor_cstr(&c, NULL) : "";
 
 	if (!name)
-		return err_set(&s->err, "08P01", "a statement's name is too long");
+		return err_set(session_err(s), "08P01", "a statement's name is too long");
 	if (m->type == 'P' || m->type == 'Q')
 		named_drop(s, name);
 	s->unnamed_streamed |= m->type == 'P' && !name[0];
@@ -470,7 +471,7 @@ static enum session_event begin_streaming(struct session *s, const struct wire_m
 
 		front.body_len = m->have - WIRE_HEADER_BYTES;
 		front.total = m->have;
-		if (!wire_read_bind(&front, &bind, &s->err))
+		if (!wire_read_bind(&front, &bind, session_err(s)))
 			return EV_C_VIOLATION;
 		take_statement(s, m, bind.statement);
 		item = &b->items[b->item_count - 1];
@@ -524,7 +525,7 @@ enum session_event batch_scan(struct session *s)
 	for (;;) {
 		struct wire_msg m = { 0 };
 		enum wire_rc rc = wire_peek(stream_data(s->client) + b->len, stream_len(s->client) - b->len, WIRE_FROM_CLIENT,
-		                            (size_t)s->conf->opt.max_packet_size, &m, &s->err);
+		                            (size_t)s->conf->opt.max_packet_size, &m, session_err(s));
 
 		if (rc == WIRE_FAIL)
 			return EV_C_VIOLATION;
@@ -541,7 +542,7 @@ enum session_event batch_scan(struct session *s)
 		if (m.type == 'X')
 			return EV_C_TERMINATE;
 		if (m.type == 'p') {
-			err_set(&s->err, "08P01", "unexpected password message");
+			err_set(session_err(s), "08P01", "unexpected password message");
 			return EV_C_VIOLATION;
 		}
 		if (b->kind == BATCH_NONE && strchr("dcfH", m.type)) {

@@ -56,7 +56,7 @@ static enum session_event skip_scan(struct session *s)
 				return EV_C_SYNC;
 			}
 		}
-		rc = wire_peek(stream_data(s->client), stream_len(s->client), WIRE_FROM_CLIENT, (size_t)s->conf->opt.max_packet_size, &m, &s->err);
+		rc = wire_peek(stream_data(s->client), stream_len(s->client), WIRE_FROM_CLIENT, (size_t)s->conf->opt.max_packet_size, &m, session_err(s));
 		if (rc == WIRE_FAIL)
 			return EV_C_VIOLATION;
 		if (rc == WIRE_AGAIN)
@@ -197,6 +197,7 @@ static void session_free(void *object)
 	buf_free(&s->lay_error);
 	buf_free(&s->console_text);
 	mem_free(s->expects);
+	mem_free(s->err);
 	mem_free(s->user);
 	mem_free(s->database);
 	mem_free(s->application_name);
@@ -295,8 +296,8 @@ void act_close_quietly(struct session *s)
 void act_close_with_error(struct session *s)
 {
 	if (s->conf->opt.log_pooler_errors)
-		log_closing(s, s->err.text);
-	if (strcmp(s->err.sqlstate, "08P01") == 0)
+		log_closing(s, session_err(s)->text);
+	if (strcmp(session_err(s)->sqlstate, "08P01") == 0)
 		counter_add(&s->env->stats->protocol_errors, 1);
 	client_flush_error(s, "FATAL");
 	stream_end(s->client);
@@ -305,7 +306,7 @@ void act_close_with_error(struct session *s)
 
 void client_flush_error(struct session *s, const char *severity)
 {
-	wire_put_error(stream_queued(s->client), severity, &s->err);
+	wire_put_error(stream_queued(s->client), severity, session_err(s));
 	stream_flush(s->client);
 }
 

@@ -29,7 +29,7 @@ void act_open_console(struct session *s)
 enum session_event console_scan(struct session *s)
 {
 	struct wire_msg m = { 0 };
-	enum wire_rc rc = wire_peek(stream_data(s->client), stream_len(s->client), WIRE_FROM_CLIENT, CONSOLE_MESSAGE_MAX_BYTES, &m, &s->err);
+	enum wire_rc rc = wire_peek(stream_data(s->client), stream_len(s->client), WIRE_FROM_CLIENT, CONSOLE_MESSAGE_MAX_BYTES, &m, session_err(s));
 
 	if (rc == WIRE_FAIL)
 		return EV_C_VIOLATION;
@@ -136,7 +136,7 @@ void act_run_console(struct session *s)
 	wire_peek(stream_data(s->client), stream_len(s->client), WIRE_FROM_CLIENT, CONSOLE_MESSAGE_MAX_BYTES, &m, &err);
 	s->batch.kind = m.type == 'Q' ? BATCH_SIMPLE : BATCH_EXTENDED;
 	skips = s->batch.has_unknown && m.type != 'S' && m.type != 'Q';
-	if ((m.type == 'Q' && !wire_read_query(&m, &sql, &s->err)) || (m.type == 'P' && !wire_read_parse(&m, &parse, &s->err))) {
+	if ((m.type == 'Q' && !wire_read_query(&m, &sql, session_err(s))) || (m.type == 'P' && !wire_read_parse(&m, &parse, session_err(s)))) {
 		session_step(s, EV_C_VIOLATION);
 		return;
 	}
@@ -187,7 +187,7 @@ void act_run_console(struct session *s)
 	case 'H':
 		break;
 	default:
-		err_set(&s->err, "08P01", "message '%c' means nothing on the console", m.type);
+		err_set(session_err(s), "08P01", "message '%c' means nothing on the console", m.type);
 		session_step(s, EV_C_VIOLATION);
 		return;
 	}

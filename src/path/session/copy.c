@@ -34,7 +34,7 @@ static size_t copy_bytes(struct session *s, const uint8_t *data, size_t len)
 			s->client_pass_left -= now;
 			continue;
 		}
-		rc = wire_peek(data + at, len - at, WIRE_FROM_CLIENT, (size_t)s->conf->opt.max_packet_size, &m, &s->err);
+		rc = wire_peek(data + at, len - at, WIRE_FROM_CLIENT, (size_t)s->conf->opt.max_packet_size, &m, session_err(s));
 		if (rc == WIRE_AGAIN)
 			return at;
 		if (rc == WIRE_FAIL)
@@ -47,7 +47,7 @@ static size_t copy_bytes(struct session *s, const uint8_t *data, size_t len)
 		if (m.type == 'X')
 			return at > 0 ? at : COPY_TERMINATED;
 		if (!strchr("cfSH", m.type)) {
-			err_set(&s->err, "08P01", "unexpected message '%c' during COPY", m.type);
+			err_set(session_err(s), "08P01", "unexpected message '%c' during COPY", m.type);
 			return SIZE_MAX;
 		}
 		if (at > 0)

@@ -150,8 +150,8 @@ void sessions_topo_changed(struct session_env *env, const struct topo *before)
 
 static void kill_session(struct session *s, const char *text)
 {
-	err_set(&s->err, "57P01", "%s", text);
-	err_hint(&s->err, "Connect again.");
+	err_set(session_err(s), "57P01", "%s", text);
+	err_hint(session_err(s), "Connect again.");
 	session_step(s, EV_K_KILL);
 }
 
@@ -216,12 +216,26 @@ static bool came_too_late(const struct session *s, usec_t now)
 	return s->env->is_shutting_down && !s->is_greeted && now - s->idle_since_us > USEC_PER_SEC;
 }
 
+/* Who has nothing to do holds nothing that is made in no time. */
+static void slim(struct session *s)
+{
+	mem_free(s->err);
+	s->err = NULL;
+	if (s->expect_count == 0) {
+		mem_free(s->expects);
+		s->expects = NULL;
+		s->expect_cap = s->expect_first = 0;
+	}
+}
+
 static void session_tick(struct session *s, usec_t now)
 {
 	struct timeout timeout;
 
 	if (listen_is_lost(s))
 		listen_again(s);
+	if (s->state == ST_READY && now - s->idle_since_us > USEC_PER_SEC)
+		slim(s);
 	if ((s->closing_asked && is_settled(s, now)) || came_too_late(s, now)) {
 		session_shut(s);
 		return;
@@ -230,8 +244,8 @@ static void session_tick(struct session *s, usec_t now)
 		return;
 	if (s->state == ST_RELAY)
 		pool_cancel(s->server);
-	err_set(&s->err, timeout.sqlstate, "%s", timeout.text);
-	err_hint(&s->err, "The configured %s has passed.", timeout.text);
+	err_set(session_err(s), timeout.sqlstate, "%s", timeout.text);
+	err_hint(session_err(s), "The configured %s has passed.", timeout.text);
 	session_step(s, EV_K_KILL);
 }
 

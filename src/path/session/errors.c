@@ -127,6 +127,11 @@ static const char *client_name(struct session *s, const char *server_name)
 	while ((named = map_next(&s->named, &it)))
 		if (named->statement && memcmp(named->statement->server_name, server_name, STATEMENT_NAME_LEN) == 0)
 			return named->name;
+	for (size_t i = 0; i < s->expect_count; i++) {          /* closed in the same batch */
+		const struct expect *e = &s->expects[s->expect_first + i];
+		if (e->kind == EX_CLOSE_FAKE && memcmp(e->statement->server_name, server_name, STATEMENT_NAME_LEN) == 0)
+			return e->name;
+	}
 	return NULL;
 }
 

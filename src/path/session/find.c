@@ -32,14 +32,14 @@ void find_stop_waiting(struct session *s)
 static void give_up_waiting(struct session *s)
 {
 	if (s->waits_for == WAIT_SERVER) {
-		err_set(&s->err, "53300", "no server connection became free within query_wait_timeout");
-		err_hint(&s->err, "Raise default_pool_size or query_wait_timeout, or look for long transactions in SHOW SERVERS.");
+		err_set(session_err(s), "53300", "no server connection became free within query_wait_timeout");
+		err_hint(session_err(s), "Raise default_pool_size or query_wait_timeout, or look for long transactions in SHOW SERVERS.");
 	} else if (s->waits_for == WAIT_NODE) {
-		err_set(&s->err, "57P03", "no standby may run this read");
-		err_hint(&s->err, "primary_fallback is off; see SHOW NODES on database pgshunt for lag and state of the standbys.");
-	} else if (strcmp(s->err.sqlstate, "53300") != 0) {     /* a primary that is full says so itself */
-		err_set(&s->err, "57P03", "no primary within primary_wait");
-		err_hint(&s->err, "See SHOW NODES on database pgshunt; promote a standby or bring the primary back.");
+		err_set(session_err(s), "57P03", "no standby may run this read");
+		err_hint(session_err(s), "primary_fallback is off; see SHOW NODES on database pgshunt for lag and state of the standbys.");
+	} else if (strcmp(session_err(s)->sqlstate, "53300") != 0) {     /* a primary that is full says so itself */
+		err_set(session_err(s), "57P03", "no primary within primary_wait");
+		err_hint(session_err(s), "See SHOW NODES on database pgshunt; promote a standby or bring the primary back.");
 	}
 	find_stop_waiting(s);
 	session_step(s, EV_P_REFUSED);
@@ -100,6 +100,8 @@ void find_policy(struct session *s, struct route_policy *out)
 	} else if (s->vars && s->vars->has_route) {
 		out->target = s->vars->route;
 		out->target_name = s->vars->route_name;
+	} else if (strcmp(out->conf->route, "auto") == 0) {
+		out->target = ROUTE_AUTO;
 	} else if (conf_parse_route(out->conf->route, &out->target, &name, &err)) {
 		out->target_name = name;
 	}
@@ -125,7 +127,7 @@ bool find_node_fits(const struct session *s, int node)
 
 static void took_server(struct session *s, struct server *server)
 {
-	err_clear(&s->err);
+	err_clear(session_err(s));
 	s->server = server;
 	session_step(s, EV_P_SERVER);
 }
@@ -144,7 +146,7 @@ static void server_came(void *owner, struct server *server, const struct err *er
 		session_step(s, EV_P_AGAIN);
 		return;
 	}
-	s->err = *err;
+	*session_err(s) = *err;
 	/* What every node would say (password, database, rights) is the answer; else another node may do. */
 	if (find_is_final(err)) {
 		session_step(s, EV_P_REFUSED);
@@ -160,6 +162,16 @@ static usec_t query_wait(const struct conf_policy *conf)
 	return conf->query_wait_timeout ? conf->query_wait_timeout : FOREVER_US;
 }
 
+/* One statement: what it asks about can't have happened in the same batch. */
+static bool asks_alone(const struct batch *b)
+{
+	size_t executes = 0;
+
+	for (size_t i = 0; i < b->item_count; i++)
+		executes += b->items[i].type == 'E';
+	return b->kind == BATCH_SIMPLE ? !(b->flags & SQL_F_MULTI) : executes == 1;
+}
+
 static void borrow(struct session *s, int node)
 {
 	const struct pool_wish wish = { s->settings, s->epoch };
@@ -168,9 +180,9 @@ static void borrow(struct session *s, int node)
 	/* currval and lastval belong to the server of the session's last write, as long as nobody else has had it (design 6). */
 	if (s->batch.uses & SQL_PIN_SEQUENCE && s->write_server) {
 		server = pool_take_same(s->set, s->write_node, s->write_server, s->write_seq);
-		if (!server) {
-			err_set(&s->err, "55000", "the server of this session's last write has been lent to others since");
-			err_hint(&s->err, "Use INSERT ... RETURNING, or call currval() and lastval() in the transaction of the write.");
+		if (!server && asks_alone(&s->batch)) {
+			err_set(session_err(s), "55000", "the server of this session's last write has been lent to others since");
+			err_hint(session_err(s), "Use INSERT ... RETURNING, or call currval() and lastval() in the transaction of the write.");
 			session_step(s, EV_P_REFUSED);
 			return;
 		}
@@ -265,11 +277,11 @@ void act_find_server(struct session *s)
 	struct route_policy policy;
 	struct route_request request;
 	struct route_choice choice;
-	usec_t now = time_mono_us();
+	usec_t now = loop_now_us(env->loop);
 
 	if (session_policy(s)->pool_mode == POOL_STATEMENT && s->batch.flags & SQL_F_BEGINS) {
-		err_set(&s->err, "0A000", "transaction blocks are not allowed in statement pooling mode");
-		err_hint(&s->err, "Set pool_mode = transaction for this database or user.");
+		err_set(session_err(s), "0A000", "transaction blocks are not allowed in statement pooling mode");
+		err_hint(session_err(s), "Set pool_mode = transaction for this database or user.");
 		session_step(s, EV_P_REFUSED);
 		return;
 	}
@@ -280,12 +292,12 @@ void act_find_server(struct session *s)
 	if (!s->wait_began_us) {
 		s->wait_began_us = s->batch_began_us = now;
 		if (conf->consistency == CONS_STRONG)
-			need_add_time(&s->need, now);
+			need_add_time(&s->need, time_mono_us());
 	}
 	need_resolve(&s->need, env->topo);
 	find_policy(s, &policy);
 	request = (struct route_request){ .topo = env->topo, .policy = &policy, .verdict = deciding_verdict(&s->batch),
-		                          .need = s->need, .now_us = now, .err = &s->err,
+		                          .need = s->need, .now_us = now, .err = session_err(s),
 		                          .may_wait = now - s->wait_began_us < conf->consistency_wait, .exclude = s->exclude,
 		                          .must_primary = s->must_primary || s->batch.has_unknown || !s->batch.verdict,
 		                          .primary_reason = primary_reason(s),

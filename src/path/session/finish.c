@@ -8,7 +8,7 @@
 static void count_finished(struct session *s)
 {
 	struct stats_pool *stats = pool_set_stats(s->set);
-	usec_t now = time_mono_us();
+	usec_t now = loop_now_us(s->env->loop);
 	uint64_t in = stream_bytes_in(s->client), out = stream_bytes_out(s->client);
 
 	counter_add(&stats->query_time, (uint64_t)(now - s->batch_began_us));
@@ -112,7 +112,7 @@ static void answer_error(struct session *s)
 
 	s->skips_message = !is_whole && s->batch.kind != BATCH_EXTENDED;
 	find_stop_waiting(s);
-	wire_put_error(out, "ERROR", &s->err);
+	wire_put_error(out, "ERROR", session_err(s));
 	if (is_whole)
 		wire_put_ready(out, (uint8_t)s->tx);
 	stream_flush(s->client);
@@ -121,7 +121,7 @@ static void answer_error(struct session *s)
 	batch_clear(s);
 	buf_free(&s->held);
 	expects_clear(s);
-	err_clear(&s->err);
+	err_clear(session_err(s));
 	s->preludes = 0;
 	s->pass_left = 0;
 	s->reason_name[0] = '\0';
@@ -139,7 +139,7 @@ void act_answer_error(struct session *s)
 
 void act_answer_canceled(struct session *s)
 {
-	err_set(&s->err, "57014", "canceling statement due to user request");
+	err_set(session_err(s), "57014", "canceling statement due to user request");
 	answer_error(s);
 }
 
@@ -234,17 +234,17 @@ static void describe_loss(struct session *s)
 
 	if (loss_loses_tx(s)) {
 		counter_add(&env->stats->lost_in_transaction, 1);
-		err_set(&s->err, "40001", "the server \"%s\" was lost inside the transaction: nothing was committed", node_name(s));
-		err_hint(&s->err, "Roll back and run the transaction again.");
+		err_set(session_err(s), "40001", "the server \"%s\" was lost inside the transaction: nothing was committed", node_name(s));
+		err_hint(session_err(s), "Roll back and run the transaction again.");
 	} else if (s->tx == 'I' && (s->batch.is_movable || runs_nothing(&s->batch))) {
 		counter_add(&env->stats->lost_after_rows, 1);
-		err_set(&s->err, "08006", "the server \"%s\" was lost while its result was being delivered", node_name(s));
-		err_hint(&s->err, "Nothing was changed; run the query again.");
+		err_set(session_err(s), "08006", "the server \"%s\" was lost while its result was being delivered", node_name(s));
+		err_hint(session_err(s), "Nothing was changed; run the query again.");
 	} else {
 		counter_add(&env->stats->lost_unknown, 1);
-		err_set(&s->err, "08007", "the server \"%s\" was lost before it answered: whether the %s took effect is not known", node_name(s),
+		err_set(session_err(s), "08007", "the server \"%s\" was lost before it answered: whether the %s took effect is not known", node_name(s),
 		        s->tx != 'I' ? "commit" : "statement");
-		err_hint(&s->err, "Read back what it was to change before running it again.");
+		err_hint(session_err(s), "Read back what it was to change before running it again.");
 	}
 }
 
@@ -287,10 +287,10 @@ void act_lose_transaction(struct session *s)
 {
 	describe_loss(s);
 	s->tx_err = mem_alloc(sizeof(*s->tx_err));
-	*s->tx_err = s->err;
+	*s->tx_err = *session_err(s);
 	s->tx = 'E';
 	lose_server(s);
-	err_clear(&s->err);
+	err_clear(session_err(s));
 }
 
 void act_answer_lost_state(struct session *s)
@@ -298,8 +298,8 @@ void act_answer_lost_state(struct session *s)
 	char what[160];
 
 	session_pins_text(s->lost_pins, what, sizeof(what));
-	err_set(&s->err, "55000", "the server of this session was lost, and with it: %s", what);
-	err_hint(&s->err, "Set up what is named again; the statement was not run.");
+	err_set(session_err(s), "55000", "the server of this session was lost, and with it: %s", what);
+	err_hint(session_err(s), "Set up what is named again; the statement was not run.");
 	s->lost_pins = 0;
 	answer_error(s);
 }

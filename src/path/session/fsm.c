@@ -134,7 +134,7 @@ static const struct row *find_row(struct session *s, enum session_event event)
 	size_t row = s->env->fsm_index[(int)s->state * EV_COUNT + (int)event];
 
 	for (; row < ARRAY_LEN(rows); row++)
-		if (row_is_for(&rows[row], (int)s->state, (int)event) && guards[rows[row].guard](s))
+		if (row_is_for(&rows[row], (int)s->state, (int)event) && (rows[row].guard == G_ALWAYS || guards[rows[row].guard](s)))
 			return &rows[row];
 	return NULL;
 }
@@ -149,8 +149,8 @@ void session_step(struct session *s, enum session_event event)
 	s->edges[0] = (uint8_t)event;
 	row = find_row(s, event);
 	if (!row) {
-		err_set(&s->err, "08P01", "unexpected message in state %s", state_names[s->state]);
-		err_hint(&s->err, "The client does not follow the protocol.");
+		err_set(session_err(s), "08P01", "unexpected message in state %s", state_names[s->state]);
+		err_hint(session_err(s), "The client does not follow the protocol.");
 		log_warning("session %llu: no row for %s in state %s", (unsigned long long)s->id, event_names[event], state_names[s->state]);
 		s->state = ST_CLOSED;
 		act_close_with_error(s);

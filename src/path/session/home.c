@@ -137,7 +137,7 @@ void home_enter(struct session *s)
 		return;
 	}
 	find_stop_waiting(s);
-	err_clear(&s->err);
+	err_clear(session_err(s));
 	s->server = s->home;
 	s->home = NULL;
 	session_step(s, EV_P_SERVER);

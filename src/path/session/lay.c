@@ -77,6 +77,12 @@ static void lay_readable(struct session *s)
 			session_step(s, EV_S_RETRY);
 			return;
 		}
+		if (type == 'E' && s->tx == 'I' && s->batch.is_movable && s->server->node != s->env->topo->primary) {
+			s->must_primary = true;         /* what a standby can't prepare the primary may */
+			s->primary_reason = ROUTE_R_RETRIED;
+			session_step(s, EV_S_RETRY);
+			return;
+		}
 		if (type == 'E')
 			keep_error(s, &m);
 		stream_consume(stream, m.total);
@@ -129,8 +135,8 @@ void act_lay_elsewhere(struct session *s)
 
 	lose_server(s);
 	if (was_home || ++s->retries > LAY_TRIES_MAX) {
-		err_set(&s->err, "08006", "the settings of this session could not be laid on any server");
-		err_hint(&s->err, "A setting that was accepted before is refused now; connect again. The statement was not run.");
+		err_set(session_err(s), "08006", "the settings of this session could not be laid on any server");
+		err_hint(session_err(s), "A setting that was accepted before is refused now; connect again. The statement was not run.");
 		session_step(s, EV_P_REFUSED);
 		return;
 	}

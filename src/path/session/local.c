@@ -181,7 +181,7 @@ static void answer_batch(struct session *s, run_fn *run)
 
 	for (size_t i = 0; i < b->item_count; i++)
 		if (!answer_item(s, out, &b->items[i], run, &bound)) {
-			wire_put_error(out, "ERROR", &s->err);
+			wire_put_error(out, "ERROR", session_err(s));
 			break_transaction(s);
 			break;
 		}
@@ -215,11 +215,11 @@ static bool run_set(struct session *s, const struct verdict *v, struct span sql,
 		a->warning = "SET LOCAL can only be used in transaction blocks";
 		return true;
 	}
-	if (!sql_setting_value(sql, &value, &s->err))
+	if (!sql_setting_value(sql, &value, session_err(s)))
 		return false;
 	if (v->setting_verb == SQL_SET_LOCAL)
 		vars_set_local(s);
-	ok = vars_set(s, name, value, &s->err);
+	ok = vars_set(s, name, value, session_err(s));
 	mem_free(value);
 	a->warning_sqlstate = "01000";
 	a->warning = vars_warning(s, name);
@@ -243,10 +243,10 @@ static bool run_setting(struct session *s, const struct item *item, struct answe
 	bool ok = true, only_described = item->type == 'D';
 
 	if (s->tx == 'E') {
-		err_set(&s->err, "25P02", "current transaction is aborted, commands ignored until end of transaction block");
+		err_set(session_err(s), "25P02", "current transaction is aborted, commands ignored until end of transaction block");
 		ok = false;
 	} else if (v->setting_verb == SQL_SHOW) {
-		ok = vars_show(s, name, a->value, sizeof(a->value), &s->err);
+		ok = vars_show(s, name, a->value, sizeof(a->value), session_err(s));
 		snprintf(s->reason_name, sizeof(s->reason_name), "pgshunt.%.50s", name);
 		a->column = s->reason_name;     /* a place that lives until the answer is built */
 		a->tag = "SHOW";
@@ -255,7 +255,7 @@ static bool run_setting(struct session *s, const struct item *item, struct answe
 	} else if (v->flags & SQL_F_DEALLOCATE) {
 		run_deallocate(s, v->setting, a);
 	} else if (v->setting_verb == SQL_RESET) {
-		ok = vars_reset(s, name, &s->err);
+		ok = vars_reset(s, name, session_err(s));
 		a->tag = "RESET";
 	} else {
 		ok = run_set(s, v, sql, a);

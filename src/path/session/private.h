@@ -39,6 +39,7 @@ struct statement {
 	uint64_t salt;                  /* text_salt at that time ... */
 	struct settings *settings;      /* ... and the settings, if has_settings */
 	bool has_settings;
+	uint8_t mode_bits;              /* the sql_mode under which it was read */
 	uint16_t type_count;
 	const uint8_t *types;           /* 4 bytes each, as in the message */
 	struct span sql;
@@ -56,12 +57,14 @@ struct named {
 	char *sql;                      /* the PREPARE statement */
 	struct verdict *verdict;        /* of the query in it */
 	struct hash128 id;              /* of what the name stands for */
+	bool is_closing;                /* a Close of it stands in the batch under way */
 };
 const struct named *named_get(const struct session *s, const char *name);      /* NULL = none */
 struct statement *named_find(struct session *s, const char *name);     /* "" = the unnamed one; NULL = none by the protocol */
 void named_put(struct session *s, const char *name, struct statement *statement);      /* takes its own reference */
 struct hash128 named_put_sql(struct session *s, const char *name, const char *sql, const char *query);
 void named_drop(struct session *s, const char *name);
+void named_close(struct session *s, const char *name); /* a Close has been read: what SQL has prepared lives until that is sent */
 void named_drop_all(struct session *s);                /* but the unnamed one: as DISCARD ALL does */
 
 /* ---- a batch: what is routed as one ---- */
@@ -88,7 +91,7 @@ struct batch {
 	bool has_execute;
 	bool is_sent;                   /* part of it (or all) has been given to a server */
 	bool execute_sent;              /* that part held an Execute */
-	bool parses_unnamed;            /* a Parse of the unnamed statement has not been answered */
+	unsigned parses_unnamed;        /* of the unnamed statement, not answered yet */
 	bool uses_named;                /* statements that stand prepared at the server: their plans may be out of date */
 	bool is_streamed;               /* too long to be held: bytes go on as they come */
 	bool unnamed_at_server;         /* the unnamed statement has been given to the server in this batch */
@@ -185,6 +188,7 @@ struct session {
 	struct sql_mode mode;
 	/* statements */
 	struct map named;
+	struct named *named_last;       /* the one found last; NULL = look */
 	struct statement *unnamed;
 	struct portal *portals;
 	size_t portal_count, portal_cap;
@@ -208,7 +212,7 @@ struct session {
 	bool answer_failed;             /* an error has been answered: the server ignores what is left of the batch */
 	bool breaks_tx;                 /* the prelude is meant to fail: an error of our own ends the transaction on the server too */
 	bool skips_message;             /* SKIP: the rest of one long simple query, which no Sync follows */
-	bool copy_ended, trace_told;
+	bool copy_ended, trace_told, reports_startup;
 	unsigned preludes;              /* ReadyForQuery messages to swallow: see breaks_tx */
 	struct buf lay_error;           /* LAY: the ErrorResponse to a statement that could not be prepared */
 	unsigned lay_left, lay_settings;        /* LAY: ReadyForQuery messages to come; the first of them answer settings */
@@ -227,7 +231,7 @@ struct session {
 	bool temp_names_unknown, home_checking, reads_sequences;
 	bool path_is_temp;              /* search_path names pg_temp: whatever is created may be temporary */
 	bool tx_releases;               /* something in the open transaction may have ended a pin */
-	bool is_serializable;           /* asked for at start-up: a standby can't */
+	bool is_serializable;           /* by default_transaction_isolation: a standby can't */
 	bool defaults_changed;          /* ALTER ROLE ... SET in the open transaction */
 	uint64_t write_server, write_seq;       /* server of the last write and its lent_seq: currval, lastval */
 	int write_node;
@@ -238,13 +242,20 @@ struct session {
 	struct timer *timer;            /* made when first needed */
 	uint64_t counted_in, counted_out;       /* bytes already in the statistics */
 	usec_t wait_began_us, batch_began_us, tx_began_us, idle_since_us, connected_us;
-	struct err err;                 /* for the next error answer or the closing one */
+	struct err *err;                /* for the next error answer or the closing one; by session_err(); given up while idle */
 	struct err *tx_err;             /* FAILED: to be told once; NULL = has been */
 	bool client_at_end, pumping, closing_asked, asked_ssl, asked_gssenc;
 	/* console, welcome */
 	struct buf console_text;
 	bool console_busy;
 };
+
+static inline struct err *session_err(struct session *s)
+{
+	if (!s->err)
+		s->err = mem_alloc(sizeof(*s->err));
+	return s->err;
+}
 
 /* fsm.c */
 void session_step(struct session *s, enum session_event event);        /* the only place that writes s->state */
@@ -376,6 +387,7 @@ bool loss_loses_tx(struct session *s);
 bool batch_must_move(struct session *s);
 bool relay_copy_ends(struct session *s);
 const struct buf *welcome_find(struct session *s);
+const char *welcome_name(struct session *s, const char *name);         /* as PostgreSQL writes it: TimeZone */
 const char *welcome_value(struct session *s, const char *name);        /* as the client was told at its login; NULL = it wasn't */
 
 /* fsm.c: first row to look at for each (state, event); made once for an env */

@@ -71,7 +71,7 @@ static bool is_read_by_parser(const char *name)
 {
 	static const char *const names[] = {
 		"array_nulls", "backslash_quote", "bytea_output", "client_encoding", "datestyle", "default_text_search_config",
-		"extra_float_digits", "intervalstyle", "lc_monetary", "lc_numeric", "quote_all_identifiers", "role", "search_path",
+		"default_transaction_isolation", "extra_float_digits", "intervalstyle", "lc_monetary", "lc_numeric", "quote_all_identifiers", "role", "search_path",
 		"session_authorization", "standard_conforming_strings", "timezone", "timezone_abbreviations", "transform_null_equals", "xmlbinary",
 		"xmloption"
 	};
@@ -87,6 +87,7 @@ static void add_salt(struct session *s, struct buf *text, const char *name, cons
 	if (!name || !is_read_by_parser(name))
 		return;
 	s->path_is_temp |= strcasecmp(name, "search_path") == 0 && value && strstr(value, "pg_temp");
+	s->is_serializable |= strcasecmp(name, "default_transaction_isolation") == 0 && value && strcasestr(value, "serializable");
 	buf_add_cstr(text, name);
 	buf_add_cstr(text, value ? value : "");
 }
@@ -95,7 +96,7 @@ void record_salt(struct session *s)
 {
 	struct buf text = { NULL, 0, 0 };
 
-	s->path_is_temp = false;
+	s->path_is_temp = s->is_serializable = false;
 	for (size_t i = 0; s->settings && i < s->settings->count; i++) {
 		const struct setting *item = &s->settings->items[i];
 		add_salt(s, &text, item->name, item->sql ? item->sql : item->value);

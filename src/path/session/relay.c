@@ -200,19 +200,27 @@ static bool take_recorded(struct relay *r, const struct wire_msg *m)
 /* ---- messages that must be understood ---- */
 
 /* DISCARD ALL goes back to what the start-up packet said, which this server doesn't know; the next one will. */
-static bool put_startup_value(struct relay *r, const char *name)
+static bool is_of_startup(const struct session *s, const char *name)
 {
-	const char *value = r->s->batch.flags & SQL_F_DISCARD_ALL && settings_find(r->s->startup, name) ? welcome_value(r->s, name) : NULL;
-	struct buf message = { NULL, 0, 0 };
+	return s->batch.flags & SQL_F_DISCARD_ALL && settings_find(s->startup, name) && welcome_value((struct session *)(uintptr_t)s, name);
+}
 
-	if (!value)
-		return false;
-	end_run(r);
-	wire_put_parameter_status(&message, name, value);
-	keep_back(r->s, message.data, message.len);
-	buf_free(&message);
-	startup_watch_parameter(r->s, name, value);
-	return true;
+static void report_startup(struct relay *r)
+{
+	struct session *s = r->s;
+
+	for (size_t i = 0; s->startup && i < s->startup->count; i++) {
+		const char *name = s->startup->items[i].name, *value = welcome_value(s, name);
+		const char *now = server_parameter(s->server, welcome_name(s, name));
+		struct buf message = { NULL, 0, 0 };
+
+		if (!value || (!s->reports_startup && now && strcmp(now, value) == 0))
+			continue;
+		wire_put_parameter_status(&message, welcome_name(s, name), value);
+		keep_back(s, message.data, message.len);
+		buf_free(&message);
+		startup_watch_parameter(s, name, value);
+	}
 }
 
 static void take_parameter(struct relay *r, const struct wire_msg *m)
@@ -223,7 +231,8 @@ static void take_parameter(struct relay *r, const struct wire_msg *m)
 	if (!wire_read_parameter_status(m, &name, &value, &err))
 		return;
 	server_set_parameter(r->s->server, name, value);
-	if (put_startup_value(r, name)) {
+	if (is_of_startup(r->s, name)) {
+		r->s->reports_startup = true;
 		relay_skip(r, m->total);
 		return;
 	}
@@ -255,6 +264,10 @@ static enum relay_rc take_ready(struct relay *r, const struct wire_msg *m)
 		return RELAY_ON;
 	}
 	s->tx = m->body_len ? (char)m->body[0] : 'I';
+	if (s->batch.flags & SQL_F_DISCARD_ALL && s->tx == 'I' && !s->answer_failed) {
+		end_run(r);
+		report_startup(r);
+	}
 	r->at += m->total;
 	relay_deliver(s);
 	/* Before the client hears of it: what it writes next to read must be after this. */
@@ -271,8 +284,8 @@ static enum relay_rc take_ready(struct relay *r, const struct wire_msg *m)
 
 static void fail_prelude(struct session *s)
 {
-	err_set(&s->err, "08006", "the settings of this session could not be laid on server \"%s\"", session_node_name(s, s->server->node));
-	err_hint(&s->err, "A start-up parameter that the server accepted before was refused; reconnect.");
+	err_set(session_err(s), "08006", "the settings of this session could not be laid on server \"%s\"", session_node_name(s, s->server->node));
+	err_hint(session_err(s), "A start-up parameter that the server accepted before was refused; reconnect.");
 	session_step(s, EV_K_KILL);
 }
 
@@ -313,7 +326,7 @@ static enum relay_rc take_message(struct relay *r, const struct wire_msg *m)
 		session_step(s, EV_S_COPY_IN);
 		return s->state == ST_CLOSED ? RELAY_STOP : RELAY_ON;
 	case '1':
-		s->batch.parses_unnamed = false;
+		s->batch.parses_unnamed -= s->batch.parses_unnamed > 0;
 		break;
 	case '2':
 	case '3':
@@ -395,12 +408,12 @@ static void relay_readable(struct session *s)
 			finish_part(&r);
 			continue;
 		}
-		rc = wire_peek(r.data + r.at, r.len - r.at, WIRE_FROM_SERVER, INT32_MAX, &m, &s->err);
+		rc = wire_peek(r.data + r.at, r.len - r.at, WIRE_FROM_SERVER, INT32_MAX, &m, session_err(s));
 		if (rc == WIRE_AGAIN)
 			break;
 		if (rc == WIRE_FAIL) {
 			log_warning("C-%llu server %s broke the protocol: %s", (unsigned long long)s->id,
-			            session_node_name(s, s->server->node), s->err.text);
+			            session_node_name(s, s->server->node), session_err(s)->text);
 			session_step(s, EV_S_LOST);
 			return;
 		}

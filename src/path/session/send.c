@@ -237,8 +237,11 @@ static void send_close(struct sending *snd, const struct item *item)
 		expect(snd, EX_CLOSE_FAKE, item->statement, item_name(snd, item));
 		return;
 	}
-	if (item->is_named)
-		server_drop_name(snd->server, item_name(snd, item));    /* one prepared by SQL: the server's own name for it */
+	if (item->is_named) {           /* one prepared by SQL: it has the same name there */
+		server_drop_name(snd->server, item_name(snd, item));
+		if (named_get(snd->s, item_name(snd, item)) && named_get(snd->s, item_name(snd, item))->is_closing)
+			named_drop(snd->s, item_name(snd, item));
+	}
 	pass(snd, item);
 	expect(snd, EX_CLOSE, NULL, NULL);
 }
@@ -367,7 +370,7 @@ static void begin_sending(struct session *s)
 		s->last_node = s->server->node;
 	}
 	if (!s->batch_began_us)
-		s->batch_began_us = time_mono_us();
+		s->batch_began_us = loop_now_us(s->env->loop);
 	if (s->tx == 'I') {
 		s->tx_began_us = s->batch_began_us;
 		s->pins_at_begin = s->pins;

@@ -55,8 +55,6 @@ static bool take_parameter(void *owner, const char *name, const char *value, str
 	if (strcasecmp(name, "application_name") == 0) {
 		mem_free(s->application_name);
 		s->application_name = mem_strdup(value);
-	} else if (strcasecmp(name, "default_transaction_isolation") == 0) {
-		s->is_serializable = strcasecmp(value, "serializable") == 0;
 	}
 	return put_setting(list, name, value, err);
 }
@@ -70,11 +68,11 @@ static bool take_parameters(struct session *s, const struct wire_startup *packet
 	for (size_t i = 0; ok && i < packet->param_count; i++) {
 		if (strcmp(packet->params[i].name, "options") == 0)
 			continue;
-		ok = take_parameter(&list, packet->params[i].name, packet->params[i].value, &s->err);
+		ok = take_parameter(&list, packet->params[i].name, packet->params[i].value, session_err(s));
 	}
 	for (size_t i = 0; ok && i < packet->param_count; i++)
 		if (strcmp(packet->params[i].name, "options") == 0)
-			ok = startup_take_options(packet->params[i].value, take_parameter, &list, &kept, &s->err);
+			ok = startup_take_options(packet->params[i].value, take_parameter, &list, &kept, session_err(s));
 	if (ok) {
 		s->startup = settings_intern(s->env->settings, list.items, list.count);
 		s->settings = settings_ref(s->startup);
@@ -117,8 +115,8 @@ bool startup_take_options(const char *options, wire_option_fn *fn, void *owner, 
 
 static enum session_event refuse(struct session *s, const char *sqlstate, const char *text, const char *hint)
 {
-	err_set(&s->err, sqlstate, "%s", text);
-	err_hint(&s->err, "%s", hint);
+	err_set(session_err(s), sqlstate, "%s", text);
+	err_hint(session_err(s), "%s", hint);
 	return EV_C_VIOLATION;
 }
 
@@ -161,7 +159,7 @@ enum session_event startup_scan(struct session *s)
 	if (stream_len(s->client) == 0)
 		return EV_COUNT;
 	stream_set_window(s->client, WIRE_STARTUP_MAX_BYTES + 4096);
-	switch (wire_read_startup(&in, &packet, &s->err)) {
+	switch (wire_read_startup(&in, &packet, session_err(s))) {
 	case WIRE_AGAIN:
 		return EV_COUNT;
 	case WIRE_FAIL:
@@ -238,7 +236,7 @@ void act_begin_login(struct session *s)
 
 	s->login = auth_server_new(method_of(s->conf), s->user, secret, stream_queued(s->client), &step);
 	if (step == AUTH_FAILED)
-		err_set(&s->err, "28P01", "password authentication failed for user \"%s\"", s->user);
+		err_set(session_err(s), "28P01", "password authentication failed for user \"%s\"", s->user);
 	login_stepped(s, step);
 }
 
@@ -248,7 +246,7 @@ enum session_event password_scan(struct session *s)
 	enum wire_rc rc;
 
 	stream_set_window(s->client, 128 * 1024);
-	rc = wire_peek(stream_data(s->client), stream_len(s->client), WIRE_FROM_CLIENT, 65536, &m, &s->err);
+	rc = wire_peek(stream_data(s->client), stream_len(s->client), WIRE_FROM_CLIENT, 65536, &m, session_err(s));
 	if (rc == WIRE_FAIL)
 		return EV_C_VIOLATION;
 	if (rc == WIRE_AGAIN || m.have < m.total)
@@ -256,7 +254,7 @@ enum session_event password_scan(struct session *s)
 	if (m.type == 'X')
 		return EV_C_TERMINATE;
 	if (m.type != 'p') {
-		err_set(&s->err, "08P01", "expected a password, got message '%c'", m.type);
+		err_set(session_err(s), "08P01", "expected a password, got message '%c'", m.type);
 		return EV_C_VIOLATION;
 	}
 	return EV_C_PASSWORD;
@@ -267,8 +265,8 @@ void act_step_login(struct session *s)
 	struct wire_msg m = { 0 };
 	enum auth_step step;
 
-	wire_peek(stream_data(s->client), stream_len(s->client), WIRE_FROM_CLIENT, 65536, &m, &s->err);
-	step = auth_server_step(s->login, m.body, m.body_len, stream_queued(s->client), &s->err);
+	wire_peek(stream_data(s->client), stream_len(s->client), WIRE_FROM_CLIENT, 65536, &m, session_err(s));
+	step = auth_server_step(s->login, m.body, m.body_len, stream_queued(s->client), session_err(s));
 	mem_wipe(stream_data(s->client), m.total);
 	stream_consume(s->client, m.total);
 	if (step == AUTH_OK)
@@ -279,8 +277,8 @@ void act_step_login(struct session *s)
 static bool refuse_login(struct session *s, const char *sqlstate, const char *text, const char *hint)
 {
 	counter_add(&s->env->stats->clients_refused, 1);
-	err_set(&s->err, sqlstate, "%s", text);
-	return err_hint(&s->err, "%s", hint), false;
+	err_set(session_err(s), sqlstate, "%s", text);
+	return err_hint(session_err(s), "%s", hint), false;
 }
 
 /* The password is right: may this user have this database? Fills in what the session needs from now on. */
@@ -300,8 +298,8 @@ bool login_admit(struct session *s)
 	}
 	db = conf_database_find(s->conf, s->database);
 	if (!db) {
-		err_set(&s->err, "3D000", "no such database: %s", s->database);
-		err_hint(&s->err, "Name it in [databases], or add an entry * for all others.");
+		err_set(session_err(s), "3D000", "no such database: %s", s->database);
+		err_hint(session_err(s), "Name it in [databases], or add an entry * for all others.");
 		counter_add(&s->env->stats->clients_refused, 1);
 		return false;
 	}

@@ -14,13 +14,26 @@ static struct hash128 statement_id(const struct wire_parse *parse)
 	return (struct hash128){ id.lo * 3 + types.lo, id.hi * 5 + types.hi };
 }
 
-struct statement *statement_intern(struct session *s, const struct wire_parse *parse)
+static uint64_t mode_bits(const struct sql_mode *mode)
+{
+	return (uint64_t)!mode->standard_conforming_strings + 2 * (uint64_t)!mode->ascii_safe_encoding;
+}
+
+/* What clients send again and again is found without a hash. */
+static bool is_same(const struct session *s, const struct statement *st, const struct wire_parse *parse)
+{
+	return st && st->sql.len == parse->sql_len && st->type_count == parse->type_count && st->salt == s->text_salt &&
+	       st->mode_bits == mode_bits(&s->mode) && !(s->batch.flags & SQL_F_EFFECTS) && memcmp(st->sql.data, parse->sql, parse->sql_len) == 0 &&
+	       (parse->type_count == 0 || memcmp(st->types, parse->types, (size_t)parse->type_count * 4) == 0);
+}
+
+static struct statement *intern(struct session *s, const struct wire_parse *parse)
 {
 	struct hash128 id = statement_id(parse);
 	/* Texts are read differently under other modes and settings ('2024-06-01 00:00'::timestamptz becomes a constant when it is parsed):
 	 * neither verdicts nor servers' statements must meet. */
 	uint64_t settings = s->batch.flags & SQL_F_EFFECTS ? ++s->env->last_salt : s->text_salt;        /* SET before it in the same batch */
-	struct hash128 key = { id.lo, id.hi + (uint64_t)(!s->mode.standard_conforming_strings + 2 * !s->mode.ascii_safe_encoding) + settings };
+	struct hash128 key = { id.lo, id.hi + mode_bits(&s->mode) + settings };
 	struct statement *statement = map_get(&s->env->statements, key);
 	size_t types_len = (size_t)parse->type_count * 4;
 	uint8_t *bytes;
@@ -33,6 +46,7 @@ struct statement *statement_intern(struct session *s, const struct wire_parse *p
 	statement->refs = 1;
 	statement->env = s->env;
 	statement->salt = settings;
+	statement->mode_bits = (uint8_t)mode_bits(&s->mode);
 	statement->has_settings = settings == s->text_salt && !s->salt_extra && !record_is_open(s);
 	if (statement->has_settings)
 		statement->settings = settings_ref(s->settings);
@@ -46,6 +60,11 @@ struct statement *statement_intern(struct session *s, const struct wire_parse *p
 	statement->verdict = sql_verdict(s->env->sql, statement->sql, s->mode);
 	map_put(&s->env->statements, key, statement);
 	return statement;
+}
+
+struct statement *statement_intern(struct session *s, const struct wire_parse *parse)
+{
+	return is_same(s, s->unnamed, parse) ? statement_ref(s->unnamed) : intern(s, parse);
 }
 
 struct statement *statement_ref(struct statement *statement)
@@ -101,14 +120,19 @@ struct statement *named_find(struct session *s, const char *name)
 
 	if (name[0] == '\0')
 		return s->unnamed;
+	if (s->named_last && strcmp(s->named_last->name, name) == 0)
+		return s->named_last->statement;
 	named = map_get(&s->named, name_id(name));
+	if (named)
+		s->named_last = named;
 	return named ? named->statement : NULL;
 }
 
-static void named_free(struct named *named)
+static void named_free(struct session *s, struct named *named)
 {
 	if (!named)
 		return;
+	s->named_last = NULL;
 	statement_unref(&named->statement);
 	verdict_unref(&named->verdict);
 	mem_free(named->name);
@@ -121,7 +145,7 @@ static struct named *named_new(struct session *s, const char *name)
 	struct named *named = mem_alloc(sizeof(*named));
 
 	named->name = mem_strdup(name);
-	named_free(map_put(&s->named, name_id(name), named));
+	named_free(s, map_put(&s->named, name_id(name), named));
 	return named;
 }
 
@@ -159,7 +183,17 @@ void named_drop(struct session *s, const char *name)
 		statement_unref(&s->unnamed);
 		s->unnamed_streamed = false;
 	} else
-		named_free(map_remove(&s->named, name_id(name)));
+		named_free(s, map_remove(&s->named, name_id(name)));
+}
+
+void named_close(struct session *s, const char *name)
+{
+	struct named *named = name[0] ? map_get(&s->named, name_id(name)) : NULL;
+
+	if (named && named->sql)
+		named->is_closing = true;
+	else
+		named_drop(s, name);
 }
 
 void named_drop_all(struct session *s)
@@ -168,6 +202,6 @@ void named_drop_all(struct session *s)
 	size_t it = 0;
 
 	while ((named = map_next(&s->named, &it)))
-		named_free(named);
+		named_free(s, named);
 	map_free(&s->named);
 }

@@ -38,7 +38,7 @@ static void dialled(void *owner, struct server *server, const struct err *err)
 		session_step(s, EV_P_SERVER);
 		return;
 	}
-	s->err = *err;
+	*session_err(s) = *err;
 	session_step(s, EV_P_REFUSED);
 }
 
@@ -69,8 +69,8 @@ void act_dial_primary(struct session *s)
 		return;
 	}
 	if (now - s->wait_began_us > session_policy(s)->primary_wait) {
-		err_set(&s->err, "57P03", "no primary within primary_wait");
-		err_hint(&s->err, "See SHOW NODES on database pgshunt; promote a standby or bring the primary back.");
+		err_set(session_err(s), "57P03", "no primary within primary_wait");
+		err_hint(session_err(s), "See SHOW NODES on database pgshunt; promote a standby or bring the primary back.");
 		session_step(s, EV_P_REFUSED);
 		return;
 	}

@@ -27,20 +27,35 @@ static struct hash128 welcome_id(const struct session *s)
 	return id;
 }
 
-const char *welcome_value(struct session *s, const char *name)
+static bool find_param(struct session *s, const char *name, const char **known, const char **value)
 {
 	const struct welcome *welcome = map_get(&s->env->welcomes, welcome_id(s));
 	struct cursor c;
 
 	if (!welcome)
-		return NULL;
+		return false;
 	c = cursor_of(welcome->params.data, welcome->params.len);
 	while (cursor_left(&c)) {
-		const char *n = cursor_cstr(&c, NULL), *v = cursor_cstr(&c, NULL);
-		if (v && strcasecmp(n, name) == 0)
-			return v;
+		*known = cursor_cstr(&c, NULL);
+		*value = cursor_cstr(&c, NULL);
+		if (*value && strcasecmp(*known, name) == 0)
+			return true;
 	}
-	return NULL;
+	return false;
+}
+
+const char *welcome_value(struct session *s, const char *name)
+{
+	const char *known, *value;
+
+	return find_param(s, name, &known, &value) ? value : NULL;
+}
+
+const char *welcome_name(struct session *s, const char *name)
+{
+	const char *known, *value;
+
+	return find_param(s, name, &known, &value) ? known : name;
 }
 
 static void welcome_free(struct welcome *welcome)
@@ -155,7 +170,7 @@ static void any_server_done(void *owner, struct server *server, const struct err
 		session_step(s, EV_P_SERVER);
 		return;
 	}
-	s->err = *err;
+	*session_err(s) = *err;
 	s->exclude |= s->waiter_node >= 0 ? 1u << s->waiter_node : 0;
 	/* What another node would answer too goes to the client; a node that can't be reached doesn't matter as long as there are others. */
 	if (find_is_final(err))
@@ -186,9 +201,9 @@ void act_find_any_server(struct session *s)
 	if (!s->wait_began_us)
 		s->wait_began_us = time_mono_us();
 	if (time_mono_us() - s->wait_began_us > session_policy(s)->primary_wait) {
-		if (!err_is_set(&s->err))
-			err_set(&s->err, "57P03", "no server can be reached");
-		err_hint(&s->err, "See SHOW NODES on database pgshunt for the state of all nodes.");
+		if (!err_is_set(session_err(s)))
+			err_set(session_err(s), "57P03", "no server can be reached");
+		err_hint(session_err(s), "See SHOW NODES on database pgshunt for the state of all nodes.");
 		session_step(s, EV_P_REFUSED);
 		return;
 	}
@@ -222,14 +237,14 @@ static bool take_error(struct session *s, const struct wire_msg *m)
 {
 	struct wire_error error;
 
-	if (!wire_read_error(m, &error, &s->err))
+	if (!wire_read_error(m, &error, session_err(s)))
 		return false;
-	err_set(&s->err, error.sqlstate, "%s", error.message);
-	err_hint(&s->err, "A start-up parameter of the connection was refused by the server.");
+	err_set(session_err(s), error.sqlstate, "%s", error.message);
+	err_hint(session_err(s), "A start-up parameter of the connection was refused by the server.");
 	return false;
 }
 
-/* false: the login has failed with s->err. */
+/* false: the login has failed with session_err(s)-> */
 static bool welcome_message(struct session *s, const struct wire_msg *m)
 {
 	const char *name, *value;
@@ -237,7 +252,7 @@ static bool welcome_message(struct session *s, const struct wire_msg *m)
 	if (m->type == 'E')
 		return take_error(s, m);
 	if (m->type == 'S') {
-		if (!wire_read_parameter_status(m, &name, &value, &s->err))
+		if (!wire_read_parameter_status(m, &name, &value, session_err(s)))
 			return false;
 		server_set_parameter(s->server, name, value);
 	}
@@ -248,7 +263,7 @@ static void welcome_readable(struct session *s)
 {
 	for (;;) {
 		struct wire_msg m = { 0 };
-		enum wire_rc rc = wire_peek(stream_data(s->server->stream), stream_len(s->server->stream), WIRE_FROM_SERVER, 65536, &m, &s->err);
+		enum wire_rc rc = wire_peek(stream_data(s->server->stream), stream_len(s->server->stream), WIRE_FROM_SERVER, 65536, &m, session_err(s));
 
 		if (rc == WIRE_AGAIN || (rc == WIRE_DONE && m.have < m.total)) {
 			stream_set_window(s->server->stream, 65536 + WIRE_HEADER_BYTES);
@@ -286,7 +301,7 @@ void act_learn_and_greet(struct session *s)
 		home_begin(s);
 	else
 		pool_release(&s->server, RELEASE_CLEAN);
-	err_clear(&s->err);
+	err_clear(session_err(s));
 	s->exclude = 0;
 	s->wait_began_us = 0;
 	act_greet(s);

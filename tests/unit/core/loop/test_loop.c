@@ -124,6 +124,35 @@ TEST(loop, a_negative_time_is_now)
 	loop_free(&turn.loop);
 }
 
+static void count_down(void *owner)
+{
+	struct turn *turn = owner;
+
+	add(turn, 't');
+	if (--turn->left == 0)
+		loop_stop(turn->loop);
+}
+
+TEST(loop, a_ticker_ticks_until_it_is_freed)
+{
+	struct turn turn = { .loop = loop_new(), .left = 3 };
+	struct ticker *ticker = ticker_new(turn.loop, 5 * USEC_PER_MS, count_down, &turn);
+	struct timer *end = timer_new(turn.loop, stop, &turn);
+	usec_t began = time_mono_us();
+
+	loop_run(turn.loop);
+	CHECK_STR(turn.order, "ttt");
+	CHECK(time_mono_us() - began >= 14 * USEC_PER_MS);
+	ticker_free(&ticker);
+	CHECK(ticker == NULL);
+	ticker_free(&ticker);
+	timer_set(end, 20 * USEC_PER_MS);
+	loop_run(turn.loop);
+	CHECK_STR(turn.order, "ttt.");
+	timer_free(&end);
+	loop_free(&turn.loop);
+}
+
 struct pipe_watch {
 	struct turn turn;
 	struct watch *watch;

@@ -181,7 +181,8 @@ static inline void test_close(void)
 #define TEST_CONF \
 	"[pgshunt]\nauth_file = u\nconsistency = eventual\nadmin_users = ann\ndefault_pool_size = 7\nstats_period = 60\n" \
 	"[nodes]\npg1 = host=127.0.0.1 port=5432\npg2 = host=127.0.0.1 port=5433\n" \
-	"[databases]\napp = dbname=app_real pool_size=5\n* =\n[users]\nreport = pool_size=3\n"
+	"[databases]\napp = dbname=app_real pool_size=5\n* =\n[users]\nreport = pool_size=3\n" \
+	"[peers]\n2 = host=10.0.0.2\n3 = host=/run/pgshunt-3 port=6433 pool_size=9\n"
 
 static inline void test_open(const char *nodes)
 {

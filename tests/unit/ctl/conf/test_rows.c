@@ -257,10 +257,58 @@ TEST(rules, refused)
 	check_bad_rows("rules", rows, ARRAY_LEN(rows));
 }
 
-TEST(peers, read_and_warned_of)
+#define PEERED "[pgshunt]\nauth_file = u\nconsistency = eventual\nlisten_addr = 10.0.0.1, 10.0.0.2\nunix_socket_dir = /run/a\npeer_id = 1\n" A_NODE
+
+TEST(peers, read)
 {
-	load(MAIN A_NODE "[peers]\n1 = host=/tmp port=6433\n2 = host=/tmp\n");
-	CHECK_ONE_WARNING("[peers] is accepted but not in force yet");
+	load(PEERED "[peers]\n1 = host=10.0.0.1\n2 = host=/run/b port=6433\n16383 = host=far.example pool_size=7\n");
+	CHECK_QUIET();
+	CHECK_INT(conf->peer_count, 3);
+	CHECK(conf_peer_find(conf, 3) == NULL);
+	CHECK(conf_peer_find(conf, 0) == NULL);
+	CHECK_INT(conf_peer_find(conf, 1)->port, 6432);
+	const struct conf_peer *b = conf_peer_find(conf, 2), *far = conf_peer_find(conf, 16383);
+	CHECK_STR(b->host, "/run/b");
+	CHECK_INT(b->port, 6433);
+	CHECK_INT(conf_peer_pool_size(conf, b), 20);
+	CHECK_STR(far->host, "far.example");
+	CHECK_INT(conf_peer_pool_size(conf, far), 7);
+	load(PEERED);
+	CHECK_QUIET();
+	CHECK_INT(conf->peer_count, 0);
+}
+
+TEST(peers, refused)
+{
+	static const struct bad_row rows[] = {
+		{ "0 = host=h", "a number from 1 to 16383" },
+		{ "16384 = host=h", "a number from 1 to 16383" },
+		{ "99999999999 = host=h", "a number from 1 to 16383" },
+		{ "01 = host=h", "a number from 1 to 16383" },
+		{ "a = host=h", "a number from 1 to 16383" },
+		{ "1 = port=6432", "host is missing" },
+		{ "1 = host=''", "host must name one host" },
+		{ "1 = host=a,b", "host must name one host" },
+		{ "1 = host=a port=0", "must be 1 to 65535" },
+		{ "1 = host=a pool_size=0", "must be 1 to" },
+		{ "1 = host=a user=b", "unknown key" },
+	};
+
+	check_bad_rows("peers", rows, ARRAY_LEN(rows));
+	load(PEERED "[peers]\n2 = host=a\n2 = host=b\n");
+	CHECK_ONE_ERROR("[peers] 2: duplicate name");
+}
+
+TEST(peers, warned_of)
+{
+	load(MAIN A_NODE "[peers]\n2 = host=/tmp/b\n3 = host=/tmp/c\n");
+	CHECK_ONE_WARNING("[peers] has no effect: peer_id is not set");
+	load(PEERED "[peers]\n2 = host=10.0.0.2\n");
+	CHECK_ONE_WARNING("[peers] 2: host and port are this process's own too");
+	load(PEERED "[peers]\n2 = host=/run/a\n3 = host=/run/a port=1\n");
+	CHECK_ONE_WARNING("[peers] 2: host and port are this process's own too");
+	load(PEERED "[users]\nann = consistency_scope=global\n[peers]\n2 = host=h\n");
+	CHECK_INT(findings(CONF_WARNING, "consistency_scope ends at this process"), 1);
 }
 
 TEST(pgbouncer_ini, hosts_become_nodes)

@@ -247,6 +247,21 @@ TEST(diff, lists_changes)
 	buf_free(&out);
 }
 
+TEST(diff, lists_changes_of_peers)
+{
+	struct buf out = { 0 };
+	struct conf *before;
+
+	load_main("peer_id = 1\n[peers]\n2 = host=a\n3 = host=a\n4 = host=a pool_size=2");
+	before = conf_ref(conf);
+	load_main("peer_id = 9\n[peers]\n3 = host=a\n4 = host=a pool_size=3\n5 = host=/b");
+	CHECK_QUIET();
+	conf_diff(before, conf, append_change, &out);
+	CHECK_STR(buf_cstr(&out), "peer_id: 1 -> 9\npeer 2 removed\npeer 4 changed\npeer 5 added\n");
+	conf_unref(&before);
+	buf_free(&out);
+}
+
 static bool is_not_yet(const struct conf_finding *finding)
 {
 	return finding->severity == CONF_WARNING && strstr(finding->text, "not in force yet");
