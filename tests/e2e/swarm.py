@@ -2,7 +2,7 @@
 
     swarm = Swarm(port, user='app', password='app')
     swarm.log_in(1000)              # so many more, some at a time
-    swarm.run('SELECT 1')           # everybody at once; -> the errors
+    swarm.run('BEGIN', 'COMMIT')    # everybody at once, one statement after the other; -> the errors
     swarm.leave()
 
 The password is hashed once a salt: what a login costs here is little beside what it costs the proxy.
@@ -54,12 +54,18 @@ class Client:
         self.error = None               # the last ErrorResponse, as a dict of its fields
         self.asked, self.challenges = [], []    # codes and bodies of the server's Authentication messages
         self.rows = []                  # bodies of DataRow messages of the query under way
+        self.script = []                # what is still to be run
         body = struct.pack('!I', 196608) + b''.join(x.encode() + b'\0' for x in ('user', user, 'database', dbname)) + b'\0'
         self.socket.sendall(struct.pack('!I', len(body) + 4) + body)
 
-    def run(self, sql):
-        self.busy, self.error, self.rows = True, None, []
-        self.socket.sendall(message(b'Q', sql.encode() + b'\0'))
+    def run(self, *script):
+        self.script = list(script)
+        self.error = None
+        self.next()
+
+    def next(self):
+        self.busy, self.rows = True, []
+        self.socket.sendall(message(b'Q', self.script.pop(0).encode() + b'\0'))
 
     def receive(self):
         try:
@@ -83,6 +89,8 @@ class Client:
             self.authenticate(struct.unpack_from('!I', body)[0], body[4:])
         elif kind == b'Z':
             self.busy = False
+            if self.script:
+                self.next()
         elif kind == b'D':
             self.rows.append(body)
         elif kind == b'E':
@@ -149,10 +157,10 @@ class Swarm:
                 if client.error:
                     raise ConnectionError(f'{client.error}')
 
-    def run(self, sql):
+    def run(self, *script, seconds=60):
         for client in self.clients:
-            client.run(sql)
-        self.wait(self.clients)
+            client.run(*script)
+        self.wait(self.clients, seconds)
         return [client.error for client in self.clients if client.error]
 
     def leave(self):

@@ -159,7 +159,7 @@ def the_key_says_whose_it_is():
         for i, (pid, secret) in keys:
             check_eq(pid >> 16, HAS_PEER >> 16 | i, 'the upper half of the process id')
             check(len(secret) == 4 or int.from_bytes(secret[:2], 'big') == i, secret)
-        check_eq(len({pid for _, (pid, _) in keys}), len(keys), 'process ids')
+        check(len({pid for _, (pid, _) in keys}) > len(keys) - 4, 'process ids')        # 16 bits of chance
         check_eq(len({secret[:4] for _, (_, secret) in keys if len(secret) == 4}), 20, 'short secrets')
         check_eq(len({secret[2:] for _, (_, secret) in keys if len(secret) > 4}), 20, 'long secrets')
 

@@ -169,6 +169,8 @@ static bool visit_do(struct walk *w, const void *msg, struct place place)
 		const PgQuery__DefElem *arg = stmt->args[i]->def_elem;
 		if (strcmp(arg->defname, "language") == 0 && arg->arg && strcmp(node_string(arg->arg), "plpgsql") != 0)
 			w->draft->flags |= SQL_F_EXTERNAL;
+		if (strcmp(arg->defname, "as") == 0 && arg->arg && strcasestr(node_string(arg->arg), "alter"))
+			w->draft->flags |= SQL_F_DEFAULTS;
 	}
 	return false;
 }
