@@ -170,7 +170,6 @@ static void break_transaction(struct session *s)
 	wire_put_query(stream_queued(s->server->stream), "pgshunt: transaction aborted by an error of the proxy");
 	stream_flush(s->server->stream);
 	s->preludes++;
-	s->breaks_tx = true;
 }
 
 static void answer_batch(struct session *s, run_fn *run)

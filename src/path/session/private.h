@@ -210,10 +210,9 @@ struct session {
 	char tx;                        /* 'I', 'T', 'E': as the client knows it */
 	bool delivered;                 /* some of the answer has reached the client: no retry any more */
 	bool answer_failed;             /* an error has been answered: the server ignores what is left of the batch */
-	bool breaks_tx;                 /* the prelude is meant to fail: an error of our own ends the transaction on the server too */
 	bool skips_message;             /* SKIP: the rest of one long simple query, which no Sync follows */
 	bool copy_ended, trace_told, reports_startup;
-	unsigned preludes;              /* ReadyForQuery messages to swallow: see breaks_tx */
+	unsigned preludes;              /* ReadyForQuery messages to swallow: an error of our own ends the transaction on the server too */
 	struct buf lay_error;           /* LAY: the ErrorResponse to a statement that could not be prepared */
 	unsigned lay_left, lay_settings;        /* LAY: ReadyForQuery messages to come; the first of them answer settings */
 	size_t pass_left;               /* bytes of a long server message still to be passed on */

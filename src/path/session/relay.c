@@ -252,14 +252,13 @@ static bool may_have_written(const struct session *s)
 	       s->batch.verdict && s->batch.verdict->class == SQL_READ && !verdict_is_proved(s->batch.verdict);
 }
 
-/* ReadyForQuery: the client's, or that of the settings in front. */
+/* ReadyForQuery: the client's, or that of the text which broke its transaction. */
 static enum relay_rc take_ready(struct relay *r, const struct wire_msg *m)
 {
 	struct session *s = r->s;
 
 	if (s->preludes) {
 		s->preludes--;
-		s->breaks_tx = false;
 		relay_skip(r, m->total);
 		return RELAY_ON;
 	}
@@ -282,13 +281,6 @@ static enum relay_rc take_ready(struct relay *r, const struct wire_msg *m)
 	return RELAY_STOP;
 }
 
-static void fail_prelude(struct session *s)
-{
-	err_set(session_err(s), "08006", "the settings of this session could not be laid on server \"%s\"", session_node_name(s, s->server->node));
-	err_hint(session_err(s), "A start-up parameter that the server accepted before was refused; reconnect.");
-	session_step(s, EV_K_KILL);
-}
-
 /* One whole message other than a row. */
 static enum relay_rc take_message(struct relay *r, const struct wire_msg *m)
 {
@@ -296,10 +288,6 @@ static enum relay_rc take_message(struct relay *r, const struct wire_msg *m)
 	bool is_ours;
 
 	if (s->preludes && m->type != 'Z') {
-		if (m->type == 'E' && !s->breaks_tx) {
-			fail_prelude(s);
-			return RELAY_STOP;
-		}
 		relay_skip(r, m->total);
 		return RELAY_ON;
 	}

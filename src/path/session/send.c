@@ -288,7 +288,8 @@ static void send_query(struct sending *snd, const struct item *item)
 	const char *text = (const char *)snd->window + item->off + WIRE_HEADER_BYTES;
 
 	expect(snd, EX_SYNC, NULL, NULL);
-	if (snd->s->batch.flags & SQL_F_EFFECTS && record_query(snd->s, span_of(text), &rewritten)) {
+	/* Beside something unreadable, which pins, RESET needs its echo all the same. */
+	if ((snd->s->batch.flags & SQL_F_EFFECTS || snd->s->batch.pins & SQL_PIN_SETTING) && record_query(snd->s, span_of(text), &rewritten)) {
 		end_run(snd);
 		wire_put_query(snd->out, buf_cstr(&rewritten));
 		leave_out(snd, item);
@@ -335,7 +336,7 @@ static bool needs_tracking(const struct sending *snd)
 	const struct batch *b = &snd->s->batch;
 	bool has_unnamed = b->unnamed_at_server;
 
-	if (!b->is_whole || b->has_unknown || b->flags & SQL_F_EFFECTS || snd->s->expect_count > 0)
+	if (!b->is_whole || b->has_unknown || b->flags & SQL_F_EFFECTS || b->pins & SQL_PIN_SETTING || snd->s->expect_count > 0)
 		return b->kind == BATCH_EXTENDED;
 	for (size_t i = 0; i < b->item_count; i++) {
 		const struct item *item = &b->items[i];
