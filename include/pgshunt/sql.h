@@ -65,6 +65,7 @@ enum sql_flag {
 	SQL_F_EXECUTES   = 1 << 14,     /* nothing but EXECUTE with harmless arguments: as good or bad as what was prepared */
 	SQL_F_RELEASES   = 1 << 15,     /* may end what pins the session: UNLISTEN, DISCARD, CLOSE, DROP, pg_advisory_unlock ... (the end of a
 	                                 * transaction may as well: ON COMMIT DROP, a rolled back CREATE) */
+	SQL_F_NAMES      = 1 << 17,     /* calls set_config() in a way that can't be read: sql_setting_names() tells what it may name */
 	SQL_F_DEFAULTS   = 1 << 16      /* later logins get other defaults: ALTER ROLE / DATABASE ... SET, ALTER SYSTEM, pg_reload_conf(), renaming a
 	                                 * role or database */
 };
@@ -201,6 +202,9 @@ typedef void sql_effect_fn(void *owner, const struct sql_effect *effect);
 /* Calls fn for each effect of one statement (one that sql_split() has cut, with or without its semicolon), in order. The text is part of
  * one whose verdict has SQL_F_EFFECTS; of any other it may find none. */
 void sql_effects(struct span statement, sql_effect_fn *fn, void *owner);
+/* Calls fn with SQL_E_SET_LOCAL and the name for each set_config('name', ... in the text, wherever it stands. */
+void sql_setting_names(struct span text, sql_effect_fn *fn, void *owner);
+
 /* Hints: a comment at the very start of the text: "pgshunt: route=primary consistency=strong" between slash-star and star-slash.
  * Calls fn for each key=value in it. Unknown keys are passed too; the caller judges them. Returns how many. */
 typedef void sql_hint_fn(void *owner, struct span key, struct span value);

@@ -97,7 +97,7 @@ static struct portal *portal_find(struct session *s, struct hash128 id)
 /* Most statements leave nothing behind, and their portals needn't be known. */
 static void portal_bind(struct session *s, const char *name, struct statement *statement)
 {
-	bool counts = statement && (statement->verdict->flags & SQL_F_EFFECTS || statement->verdict->pins & SQL_PIN_SETTING);
+	bool counts = statement && (statement->verdict->flags & (SQL_F_EFFECTS | SQL_F_NAMES) || statement->verdict->pins & SQL_PIN_SETTING);
 	struct portal *portal;
 
 	if (!counts && s->portal_count == 0)

@@ -50,7 +50,7 @@ static void wait_timer_fired(void *owner)
 {
 	struct session *s = owner;
 
-	if (s->state == ST_WELCOME || s->state == ST_DIAL || s->waits_for == WAIT_SAMPLE) {
+	if (s->state == ST_WELCOME || (s->state == ST_DIAL && s->waits_for != WAIT_SERVER) || s->waits_for == WAIT_SAMPLE) {
 		find_stop_waiting(s);
 		session_step(s, EV_P_AGAIN);
 	} else if (s->waits_for != WAIT_NOTHING) {

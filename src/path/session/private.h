@@ -64,7 +64,8 @@ struct statement *named_find(struct session *s, const char *name);     /* "" = t
 void named_put(struct session *s, const char *name, struct statement *statement);      /* takes its own reference */
 struct hash128 named_put_sql(struct session *s, const char *name, const char *sql, const char *query);
 void named_drop(struct session *s, const char *name);
-void named_close(struct session *s, const char *name); /* a Close has been read: what SQL has prepared lives until that is sent */
+void named_close(struct session *s, const char *name); /* a Close has been read: what SQL has prepared lives until that is answered */
+void named_end_close(struct session *s, const char *name, bool is_closed);
 void named_drop_all(struct session *s);                /* but the unnamed one: as DISCARD ALL does */
 
 /* ---- a batch: what is routed as one ---- */
@@ -329,6 +330,8 @@ bool lay_is_needed(struct session *s);
 bool record_execute(struct session *s, struct span sql, struct buf *echo);
 /* The same for a simple query; rewritten gets the whole text with its echoes. */
 bool record_query(struct session *s, struct span text, struct buf *rewritten);
+/* The text names custom settings that we can't say more of. */
+void record_names(struct session *s, struct span text);
 bool record_is_open(const struct session *s);                  /* settings of a transaction that has not committed */
 bool record_hides_answer(const struct session *s);             /* what comes now answers an echo */
 /* Texts of ours in the client's simple query move what stands behind them. */

@@ -127,6 +127,17 @@ static void leave_placeholder(struct session *s, const char *name)
 		settings_put_reset(s->env->settings, &s->settings, name);
 }
 
+static void note_name(void *owner, const struct sql_effect *effect)
+{
+	leave_placeholder(owner, effect->name);
+}
+
+void record_names(struct session *s, struct span text)
+{
+	record_of(s);                   /* the server's list follows when the transaction ends */
+	sql_setting_names(text, note_name, s);
+}
+
 static void reset_one(struct session *s, const char *name)
 {
 	const struct setting *first = settings_find(s->startup, name);

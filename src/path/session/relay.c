@@ -107,6 +107,10 @@ static void take_back(struct session *s, const struct expect *e)
 	case EX_CLOSE_FAKE:
 		named_put(s, e->name, e->statement);
 		break;
+	case EX_CLOSE:
+		if (e->name)
+			named_end_close(s, e->name, false);
+		break;
 	case EX_CLOSE_OURS:
 		if (e->closed.lo | e->closed.hi)
 			server_add_statement(s->server, e->closed);
@@ -175,6 +179,10 @@ static bool take_expected(struct relay *r, const struct wire_msg *m)
 	is_ours = e->kind == EX_PARSE_OURS || e->kind == EX_BIND_OURS || e->kind == EX_EXECUTE_OURS || e->kind == EX_CLOSE_OURS;
 	if ((e->kind == EX_PARSE || e->kind == EX_PARSE_OURS) && e->statement && e->name)
 		server_add_statement(s->server, e->statement->id);
+	if (e->kind == EX_CLOSE && e->name) {
+		server_drop_name(s->server, e->name);
+		named_end_close(s, e->name, true);
+	}
 	pop_expect(s);
 	return is_ours;
 }
@@ -214,6 +222,8 @@ static void report_startup(struct relay *r)
 		const char *now = server_parameter(s->server, welcome_name(s, name));
 		struct buf message = { NULL, 0, 0 };
 
+		if (value && s->answer_failed)
+			value = now ? now : value;      /* rolled back, and kept from the client so far */
 		if (!value || (!s->reports_startup && now && strcmp(now, value) == 0))
 			continue;
 		wire_put_parameter_status(&message, welcome_name(s, name), value);
@@ -263,7 +273,7 @@ static enum relay_rc take_ready(struct relay *r, const struct wire_msg *m)
 		return RELAY_ON;
 	}
 	s->tx = m->body_len ? (char)m->body[0] : 'I';
-	if (s->batch.flags & SQL_F_DISCARD_ALL && s->tx == 'I' && !s->answer_failed) {
+	if (s->batch.flags & SQL_F_DISCARD_ALL && (s->reports_startup || !s->answer_failed)) {
 		end_run(r);
 		report_startup(r);
 	}

@@ -237,13 +237,8 @@ static void send_close(struct sending *snd, const struct item *item)
 		expect(snd, EX_CLOSE_FAKE, item->statement, item_name(snd, item));
 		return;
 	}
-	if (item->is_named) {           /* one prepared by SQL: it has the same name there */
-		server_drop_name(snd->server, item_name(snd, item));
-		if (named_get(snd->s, item_name(snd, item)) && named_get(snd->s, item_name(snd, item))->is_closing)
-			named_drop(snd->s, item_name(snd, item));
-	}
-	pass(snd, item);
-	expect(snd, EX_CLOSE, NULL, NULL);
+	pass(snd, item);        /* one prepared by SQL has the client's name there too */
+	expect(snd, EX_CLOSE, NULL, item->is_named ? item_name(snd, item) : NULL);
 }
 
 /* A statement of ours in the middle of the client's: by a portal of its own, the client's unnamed one may still be in use. */
@@ -275,6 +270,8 @@ static void send_execute(struct sending *snd, const struct item *item)
 
 	pass(snd, item);
 	expect(snd, EX_EXECUTE, NULL, NULL);
+	if (item->statement && item->statement->verdict->flags & SQL_F_NAMES)
+		record_names(snd->s, item->statement->sql);
 	if (!item->statement)
 		snd->s->sent_statements++;
 	else if (record_execute(snd->s, item->statement->sql, &echo))
@@ -288,6 +285,8 @@ static void send_query(struct sending *snd, const struct item *item)
 	const char *text = (const char *)snd->window + item->off + WIRE_HEADER_BYTES;
 
 	expect(snd, EX_SYNC, NULL, NULL);
+	if (snd->s->batch.flags & SQL_F_NAMES)
+		record_names(snd->s, span_of(text));
 	/* Beside something unreadable, which pins, RESET needs its echo all the same. */
 	if ((snd->s->batch.flags & SQL_F_EFFECTS || snd->s->batch.pins & SQL_PIN_SETTING) && record_query(snd->s, span_of(text), &rewritten)) {
 		end_run(snd);

@@ -196,6 +196,17 @@ void named_close(struct session *s, const char *name)
 		named_drop(s, name);
 }
 
+void named_end_close(struct session *s, const char *name, bool is_closed)
+{
+	struct named *named = map_get(&s->named, name_id(name));
+
+	if (!named || !named->is_closing)
+		return;
+	named->is_closing = false;
+	if (is_closed)
+		named_drop(s, name);
+}
+
 void named_drop_all(struct session *s)
 {
 	struct named *named;

@@ -32,6 +32,8 @@ static void dialled(void *owner, struct server *server, const struct err *err)
 {
 	struct session *s = owner;
 
+	if (s->timer)
+		timer_stop(s->timer);
 	s->waits_for = WAIT_NOTHING;
 	if (server) {
 		s->server = server;
@@ -46,6 +48,7 @@ static void dial(struct session *s, int node)
 {
 	struct wire_param params[WIRE_STARTUP_PARAMS_MAX + 1];
 	struct cursor c = cursor_of(s->replication->data, s->replication->len);
+	usec_t most = session_policy(s)->query_wait_timeout;
 	size_t count = 0;
 
 	while (cursor_left(&c) && count < ARRAY_LEN(params)) {
@@ -54,6 +57,8 @@ static void dial(struct session *s, int node)
 	}
 	s->waits_for = WAIT_SERVER;
 	s->waiter_node = node;
+	if (most)
+		wait_set_timer(s, MAX(most - (time_mono_us() - s->wait_began_us), 0));
 	pool_dial(s->set, node, params, count, &s->waiter, dialled, s);
 }
 

@@ -186,3 +186,24 @@ bool setting_read_select(struct effects *e)
 	}
 	return true;
 }
+
+void sql_setting_names(struct span text, sql_effect_fn *fn, void *owner)
+{
+	struct scan s = scan_of(text);
+
+	while (s.t.kind != LEX_END && s.t.kind != LEX_ERROR) {
+		struct literal literal;
+		bool is_call = take_opening(&s);
+		bool is_named = is_call && scan_take_string(&s, &literal);
+
+		if (is_named && !literal.is_coded) {
+			char *name = setting_name(&literal.plain);
+			fn(owner, &(struct sql_effect){ .kind = SQL_E_SET_LOCAL, .name = name });
+			mem_free(name);
+		}
+		if (is_call)
+			literal_free(&literal);
+		else
+			scan_skip(&s);
+	}
+}

@@ -242,7 +242,7 @@ static void finish_draft(struct draft *d, struct span text)
 struct judge {
 	struct span rest;               /* of the text, statement by statement */
 	uint32_t unread, read;          /* pins: if any statement isn't readable, if all are */
-	unsigned effects;
+	unsigned effects, set_configs;
 	bool is_unreadable;
 };
 
@@ -272,6 +272,7 @@ static void judge_statement(struct judge *j, const struct walk *w, uint32_t pins
 
 	is_read = is_read && !(w->set_configs > 0 && w->has_row_function);
 	j->is_unreadable |= !is_read;
+	j->set_configs += (unsigned)w->set_configs;
 	j->effects += e.count;
 	j->unread |= pins | (is_read || w->set_configs > 0 ? 0 : SQL_PIN_SETTING);
 	j->read |= pins & ~state;
@@ -285,6 +286,8 @@ static void finish_judge(struct judge *j, struct draft *d)
 	d->pins = j->is_unreadable ? j->unread | (j->effects > 0 ? SQL_PIN_SETTING : 0) : j->read;
 	if (j->effects > 0 && !j->is_unreadable)
 		d->flags |= SQL_F_EFFECTS;
+	else if (j->set_configs > 0)
+		d->flags |= SQL_F_NAMES;
 }
 
 static void walk_tree(const PgQuery__ParseResult *tree, struct span text, struct draft *d)
