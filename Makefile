@@ -90,7 +90,7 @@ $(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/parts.a $(BUI
 	$(PROGRESS) LINK $@
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
 
-# fuzz_sql with one of the bugs of src/path/sql/fault.h: build/fuzz/fast/planted/<NAME>.
+# fuzz_sql with one of the bugs of src/path/sql/fault.h: build/fuzz/planted/<NAME>.
 $(BUILD)/planted/%: $(FAULT_SRC) $(BUILD)/tests/fuzz/fuzz_sql.o $(BUILD)/tests/fuzz/parts.a $(BUILD)/libpgshunt.a
 	$(PROGRESS) LINK $@
 	@mkdir -p $(@D)
@@ -164,12 +164,13 @@ tsan: ## build/tsan/pgshunt and its unit tests: thread sanitizer
 
 FUZZ_BUILD ?= build/fuzz
 fuzz-build:
-	@$(MAKE) BUILD=$(FUZZ_BUILD) CC=clang SANITIZE=address,undefined CFLAGS='-O1 -g' EXTRA_CFLAGS=-fsanitize=fuzzer-no-link fuzz-bins
+	@$(MAKE) BUILD=$(FUZZ_BUILD) CC=clang SANITIZE=address,undefined CFLAGS='-O1 -g' EXTRA_CFLAGS=-fsanitize=fuzzer-no-link \
+		fuzz-bins $(FAULTS:%=$(FUZZ_BUILD)/planted/%)
 
 # Without sanitizers three times as many texts can be tried.
 fuzz-build-fast:
 	@$(MAKE) BUILD=$(FUZZ_BUILD)/fast CC=clang CFLAGS='-O2 -g' EXTRA_CFLAGS='-fsanitize-coverage=inline-8bit-counters,pc-table' \
-		$(FUZZ_BUILD)/fast/tests/fuzz/fuzz_sql $(FAULTS:%=$(FUZZ_BUILD)/fast/planted/%)
+		$(FUZZ_BUILD)/fast/tests/fuzz/fuzz_sql
 
 fuzz: fuzz-build fuzz-build-fast ## FUZZ_RUNS (10,000,000) executions of the SQL oracle, a share of that of the other targets
 	@tests/fuzz/campaign --runs $(or $(FUZZ_RUNS),10000000) --seed $(or $(FUZZ_SEED),1)
@@ -198,7 +199,7 @@ install: all ## DESTDIR and PREFIX are honoured
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: clean
 clean: ## remove the build directory

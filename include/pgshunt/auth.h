@@ -16,7 +16,7 @@ enum auth_secret_kind { AUTH_NONE, AUTH_TEXT, AUTH_MD5_HASH, AUTH_SCRAM_VERIFIER
 
 #define AUTH_KEY_BYTES 32
 #define AUTH_SALT_MAX 64
-#define AUTH_ITERATIONS 4096            /* PostgreSQL's default; 4096 rounds block a worker for about 1.5 ms */
+#define AUTH_ITERATIONS 4096            /* PostgreSQL's default; 4096 rounds block a worker for about half a millisecond */
 #define AUTH_ITERATIONS_MAX 1000000     /* more is never computed here: a peer's number must not stall a worker */
 
 /* SCRAM keys known of a secret: derived from a text once for each salt (ours, the servers'), or proved by a client whose verifier we have.

@@ -45,8 +45,8 @@ void settings_put_reset(struct settings_table *table, struct settings **list, co
 void settings_discard(struct settings **list);
 /* Query messages that turn a server with settings `from` into one with `to`, appended; returns how many. Not for FIT_NEVER. */
 unsigned settings_lay(const struct settings *from, const struct settings *to, struct buf *messages);
-/* "SELECT set_config(...), ...": the items as they were given at start-up, appended. */
-void settings_echo(const struct setting *items, size_t count, bool is_local, struct buf *sql);
+/* "SET x TO ...;" for an item as it was given at start-up, appended. */
+void settings_echo(const struct setting *item, bool is_local, struct buf *sql);
 
 /* ---- servers ---- */
 

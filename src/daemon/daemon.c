@@ -449,6 +449,15 @@ static void watch_signals(struct daemon *d)
 		d->signals[i] = signal_watch_new(d->loop, wanted[i], signalled, d);
 }
 
+/* Nobody watches any more, and one that comes now must not end with its own exit code what has ended well. */
+static void ignore_signals(void)
+{
+	sigset_t all;
+
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, NULL);
+}
+
 static size_t count_workers(const struct conf *conf)
 {
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
@@ -510,6 +519,7 @@ static void tidy_up(struct daemon *d)
 		mailbox_free(&d->mailbox);
 		admin_free(&d->admin);
 		timer_free(&d->stats_timer);
+		ignore_signals();
 		for (size_t i = 0; i < ARRAY_LEN(d->signals); i++)
 			signal_watch_free(&d->signals[i]);
 		loop_free(&d->loop);

@@ -25,6 +25,7 @@ SERVERS = 20            # a node
 HELD = 100              # max_prepared_statements
 IDLE_TARGET, IDLE_MOST = 2048, 3072     # bytes a client
 USER_MOST = 1024
+WORK = ('BEGIN', 'INSERT INTO crowd VALUES (1)', 'SELECT count(*) FROM pg_class', 'COMMIT')
 
 
 def rss(bed):
@@ -92,22 +93,20 @@ def clients(bed):
              f'({"within" if idle <= IDLE_TARGET else "over"} the target of {IDLE_TARGET})')
     measured(check, f'an idle client takes at most {IDLE_MOST} bytes', idle <= IDLE_MOST, f'{idle:.0f} bytes')
     watcher, began = Watcher(bed), time.monotonic()
-    errors = crowd.run('BEGIN', 'INSERT INTO crowd VALUES (1)', 'SELECT count(*) FROM pg_class', 'COMMIT', seconds=120)
+    errors = crowd.run(*WORK, seconds=120)
     check.equal(f'{count} transactions, no error', errors[:3], [])
     errors = crowd.run('SELECT count(*) FROM pg_class', seconds=120)
     check.equal(f'{count} reads, no error', errors[:3], [])
-    most = watcher.end()
-    used = (rss(bed) - before) / count
-    lib.note(f'a transaction and a read of each took {time.monotonic() - began:.1f} s; {used:.0f} bytes a client then; servers at most: {most}')
+    most, used = watcher.end(), rss(bed) - before
+    lib.note(f'a transaction and a read of each took {time.monotonic() - began:.1f} s; {used / count:.0f} bytes a client then; servers at most: {most}')
     check.equal('every transaction is there', bed.on('pg1', 'SELECT count(*) FROM crowd')[0][0], count)
     check.ok(f'never more than {SERVERS} servers a node', max(most.values()) <= SERVERS and watcher.looks > 10, f'{most} in {watcher.looks} looks')
     check.ok('all nodes took part', min(most.values()) > 0, most)
-    measured(check, f'nor more than {IDLE_MOST} bytes when it is idle again', used <= IDLE_MOST, f'{used:.0f} bytes')
     crowd.leave()
     check.ok('all are gone', lib.wait_for(lambda: len(bed.console('SHOW CLIENTS')) < 25, 20))
-    crowd.log_in(count // 5)
-    check.equal('and others may come', len(crowd.run('SELECT 1')), 0)
-    measured(check, 'the memory was used again', rss(bed) - before <= IDLE_MOST * count, f'{rss(bed) - before} bytes')
+    crowd.log_in(count // 2)
+    check.equal('others may come', crowd.run(*WORK, seconds=120)[:3], [])
+    measured(check, 'who find the memory of those', rss(bed) - before <= 1.1 * used, f'{used} and then {rss(bed) - before} bytes')
     crowd.leave()
     one.leave()
     bed.proxy_stop(quietly=True)
@@ -175,6 +174,8 @@ def statements(bed):
         prepared = rss(bed)
         lib.note(f'{STATEMENTS} statements prepared in {time.monotonic() - began:.1f} s: {(prepared - before) / STATEMENTS:.0f} bytes each')
         measured(check, 'a statement takes at most 1 kB', (prepared - before) / STATEMENTS <= 1024, prepared - before)
+        # in a pipeline of Parse messages the statements under way don't count yet: the next one puts that right
+        execute(client, range(0, STATEMENTS, STATEMENTS // 20))
         most = held(bed, client)
         numbers = list(range(STATEMENTS))
         random.Random(4).shuffle(numbers)

@@ -3,13 +3,15 @@
  * - written again with other blanks, comments and case it has the same shape;
  * - a second text of the same shape, with other literals or small changes, or an earlier input, has the same tokens but for the
  *   values of literals, the same verdict, computed without the cache, and one pg_query_fingerprint;
- * - a constant of its tree that says now, today, tomorrow or yesterday is known to the verdict.
+ * - a constant of its tree that says now, today, tomorrow or yesterday is known to the verdict;
+ * - what it does to the session, by its tree, is what sql_effects() reads from its tokens, or pins.
  * The text also runs through the functions that read hints, settings and statement ends: they must survive anything.
  *
  * tests/fuzz/planted shows that it finds the bugs of src/path/sql/fault.h. */
 #include "sql_grammar.h"
 #include "sql_mutate.h"
 #include "sql_second.h"
+#include "sql_state.h"
 #include "sql_tokens.h"
 #include "sql_tree.h"
 
@@ -154,7 +156,7 @@ static bool same_verdict(const struct verdict *a, const struct verdict *b)
 	       same_text(a->setting, b->setting) && same_names(a->tables, a->table_count, b->tables, b->table_count) &&
 	       same_names(a->functions, a->function_count, b->functions, b->function_count) &&
 	       same_names(a->builtins, a->builtin_count, b->builtins, b->builtin_count) &&
-	       same_names(a->types, a->type_count, b->types, b->type_count);
+	       same_names(a->types, a->type_count, b->types, b->type_count) && same_names(a->temps, a->temp_count, b->temps, b->temp_count);
 }
 
 static void describe(const struct verdict *v)
@@ -235,10 +237,11 @@ static void check_against_seen(struct text *a)
 
 /* ---- the tree ---- */
 
-/* Only a text in which a word of time may hide is worth a parse. */
-static bool may_be_dated(const char *text)
+/* Only a text in which a word of time may hide, or which may change the session's state, is worth a parse. */
+static bool is_worth_a_tree(const char *text)
 {
-	static const char *const words[] = { "now", "today", "tomorrow", "yesterday", "\\", "'\n", "'\r" };
+	static const char *const words[] = { "now", "today", "tomorrow", "yesterday", "\\", "'\n", "'\r", "set", "prepare", "execute", "savepoint",
+		"release", "rollback", "discard", "deallocate", "listen" };
 
 	for (size_t i = 0; i < ARRAY_LEN(words); i++)
 		if (strcasestr(text, words[i]))
@@ -246,15 +249,30 @@ static bool may_be_dated(const char *text)
 	return false;
 }
 
+static void check_state(struct text *t, const PgQuery__ParseResult *tree)
+{
+	struct buf by_tree = { 0 }, by_tokens = { 0 };
+	const char *wrong = state_compare(t->sql, tree, t->verdict, &by_tree, &by_tokens);
+
+	if (wrong) {
+		describe(t->verdict);
+		fprintf(stderr, "by the tree:\n%sby the tokens:\n%s", buf_cstr(&by_tree), buf_cstr(&by_tokens));
+		fail(wrong, t->sql, NULL);
+	}
+	buf_free(&by_tree);
+	buf_free(&by_tokens);
+}
+
 static void check_tree(struct text *t)
 {
-	PgQuery__ParseResult *tree = may_be_dated(t->sql) ? tree_parse(t->sql) : NULL;
+	PgQuery__ParseResult *tree = is_worth_a_tree(t->sql) ? tree_parse(t->sql) : NULL;
 
 	if (!tree)
 		return;
 	text_judge(t);
 	if (tree_find_dated(tree, t->sql) && t->verdict->class != SQL_UNKNOWN && !(t->verdict->flags & SQL_F_TX_START))
 		fail("a word of time isn't seen", t->sql, NULL);
+	check_state(t, tree);
 	pg_query__parse_result__free_unpacked(tree, NULL);
 }
 
@@ -265,6 +283,11 @@ static void see_hint(void *owner, struct span key, struct span value)
 	*(size_t *)owner += key.len + value.len;
 }
 
+static void see_name(void *owner, const struct sql_effect *effect)
+{
+	*(size_t *)owner += strlen(effect->name);
+}
+
 static void check_readers(const char *text)
 {
 	static const struct sql_mode odd = { false, false };
@@ -272,7 +295,7 @@ static void check_readers(const char *text)
 	struct sql_cache *cache = sql_cache_new(&small);
 	struct verdict *v = sql_verdict(cache, span_of(text), odd);
 	struct span rest = span_of(text);
-	size_t hint_bytes = 0, len;
+	size_t hint_bytes = 0, name_bytes = 0, len;
 	struct err err;
 	char *value;
 
@@ -281,6 +304,7 @@ static void check_readers(const char *text)
 	verdict_unref(&v);
 	sql_cache_free(&cache);
 	sql_hints(rest, see_hint, &hint_bytes);
+	sql_setting_names(rest, see_name, &name_bytes);
 	if (sql_setting_value(rest, &value, &err))
 		mem_free(value);
 	while ((len = sql_split(rest)) > 0)
@@ -298,7 +322,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	text = mem_strndup((const char *)data, size);
 	a = text_of(text);
 	text_scan(&a);
-	check_tokens(text, &a.tokens);
+	if (a.is_readable)
+		check_tokens(text, &a.tokens);
 	check_readers(text);
 	check_tree(&a);
 	check_against_seen(&a);

@@ -127,12 +127,13 @@ class Listener:
                 sock, _ = self.listener.accept()
             except OSError:
                 return
-            self.open.append(sock)
             sock.settimeout(5 * SLOW)
             try:
-                self.came.append(sock.recv(1000))
+                came = sock.recv(1000)
             except OSError:
-                pass
+                came = b''
+            self.open.append(sock)
+            self.came.append(came)
 
     def close_all(self):
         while self.open:

@@ -14,13 +14,11 @@ UPDATE = '''\\set aid random(1, 100000 * :scale)
 \\set delta random(-5000, 5000)
 UPDATE pgbench_accounts SET abalance = abalance + :delta WHERE aid = :aid;
 '''
-ROWS = 'SELECT aid, bid, abalance FROM pgbench_accounts;\n'
 
 
 class Case:
-    def __init__(self, name, title, mode, what, clients=None, transactions=None):
-        self.name, self.title, self.mode, self.what = name, title, mode, what
-        self.clients, self.transactions = clients, transactions
+    def __init__(self, name, title, mode, what, clients=None):
+        self.name, self.title, self.mode, self.what, self.clients = name, title, mode, what, clients
 
 
 CASES = [
@@ -30,7 +28,6 @@ CASES = [
     Case('one', 'SELECT by key, simple protocol, one client', 'simple', ['-S'], clients=1),
     Case('mixed', '80 % reads, 20 % updates, simple protocol', 'simple', ['-f', '{read}@4', '-f', '{update}@1']),
     Case('connect', 'a new connection for each SELECT', 'simple', ['-S', '-C']),
-    Case('rows', 'one result of {rows} rows (unit: rows)', 'simple', ['-f', '{rows}'], clients=1, transactions=1),
 ]
 
 
@@ -86,38 +83,32 @@ def run_pgbench(machine, contestant, mode, clients, how_long, what, log=False, t
     return sample
 
 
-def per_row(sample, rows):
-    """The big result is counted in rows: one transaction is all of them. CPU is for a million."""
-    if 'error' not in sample:
-        sample['tps'] *= rows
-        if 'cpu_10k' in sample:
-            sample['cpu_10k'] *= 100 / rows
-    return sample
-
-
 def run_case(machine, field, case, values, results, scripts):
     what = [part.format(**scripts) for part in case.what]
     clients = case.clients or values['CLIENTS']
-    how_long = ['-t', str(case.transactions)] if case.transactions else ['-T', str(values['SECONDS'])]
-    rows = 100000 * values['SCALE']
+    how_long = ['-T', str(values['SECONDS'])]
     say(f'{case.name}: {values["ROUNDS"]} rounds of {" ".join(how_long)}, {clients} clients')
     for contestant in field:
-        run_pgbench(machine, contestant, case.mode, clients, ['-t', str(case.transactions or 50)], what)
+        run_pgbench(machine, contestant, case.mode, clients, ['-t', '50'], what)
     for turn in range(values['ROUNDS']):
         said = []
         for contestant in field:
             sample = run_pgbench(machine, contestant, case.mode, clients, how_long, what, log='-C' not in what)
-            if case.name == 'rows':
-                sample = per_row(sample, rows)
             results.add(case.name, contestant.name, sample)
             said.append(f'{contestant.name} {sample["tps"]:.0f}' if 'tps' in sample else f'{contestant.name} FAILED')
         say(f'  round {turn + 1}: {"  ".join(said)}')
 
 
 def run_all(machine, field, values, results, wanted):
-    scripts = {name: machine.write(f'{name}.sql', text) for name, text in (('read', READ), ('update', UPDATE), ('rows', ROWS))}
+    scripts = {name: machine.write(f'{name}.sql', text) for name, text in (('read', READ), ('update', UPDATE))}
     for case in CASES:
-        if wanted(case.name) and not (values['quick'] and case.name == 'one'):
-            title = case.title.format(rows=f'{100000 * values["SCALE"]:,}')
-            results.cases.append((case.name, title, case.clients or values['CLIENTS']))
+        if wanted(case.name):
+            results.cases.append((case.name, case.title, case.clients or values['CLIENTS']))
             run_case(machine, field, case, values, results, scripts)
+
+
+def run_workers(machine, field, values, results):
+    """The same load on one worker and on two."""
+    case = Case('workers', 'SELECT by key, simple protocol, one worker and two', 'simple', ['-S'], clients=16)
+    results.workers = [one.name for one in field]
+    run_case(machine, field, case, values, results, {})

@@ -1,7 +1,8 @@
 """contestants - direct, pgshunt, pgbouncer, pgpool: how each is configured, started, reached; all before the same three nodes.
 
-Alike for all: clients log in with SCRAM (passwords in a file of the proxy's, in clear text, so that the proxy logs in to the
-nodes with SCRAM too), no TLS, one pool of 20 connections a node, no log line a connection.
+Alike for all: SCRAM on both sides, no TLS, one pool of 20 connections a node, no log line a connection. pgshunt and pgbouncer are
+given the verifier that the servers have: with the password in clear text pgbouncer would derive the keys anew at each login, 2 ms
+that would count as the transactions'. pgpool needs the password.
 """
 import hashlib
 import os
@@ -78,27 +79,38 @@ class Pgshunt(Contestant):
     name = 'pgshunt'
     note = 'workers=1, transaction pooling, consistency=read_your_writes, three nodes: reads over the two standbys'
 
+    def __init__(self, machine, lab, program, workers=1, secret=None):
+        super().__init__(machine, lab, program)
+        self.workers, self.secret = workers, secret
+        if workers > 1:
+            self.name = f'pgshunt, {workers} workers'
+
     def command(self):
-        text = self.lab.config(f'listen_port={self.port}', 'workers=1', f'default_pool_size={POOL_SIZE}', 'max_client_conn=20000',
+        text = self.lab.config(f'listen_port={self.port}', f'workers={self.workers}', f'default_pool_size={POOL_SIZE}', 'max_client_conn=20000',
                                'unix_socket_dir=', 'log_connections=0', 'log_disconnections=0')
         # The lab's list of users belongs to whoever runs this; the proxies run as somebody else if that is root.
         users = f'{self.lab.dir}/userlist.txt'
         with open(users, encoding='utf-8') as listed:
-            text = text.replace(users, self.machine.write('pgshunt.users', listed.read()))
-        return [self.program, self.machine.write('pgshunt.ini', text)]
+            passwords = listed.read() if not self.secret else f'"app" "{self.secret}"\n'
+        text = text.replace(users, self.machine.write(f'pgshunt.users.{self.port}', passwords))
+        return [self.program, self.machine.write(f'pgshunt.{self.port}.ini', text)]
 
 
 class Pgbouncer(Contestant):
     name = 'pgbouncer'
     note = 'before the primary; transaction pooling, but session pooling for the prepared mode (1.18 has no prepared statements else)'
 
+    def __init__(self, machine, lab, program, secret=None):
+        super().__init__(machine, lab, program)
+        self.secret = secret
+
     def dbname(self, mode):
         return 'app_session' if mode == 'prepared' else 'app'
 
     def command(self):
         node = f'host=127.0.0.1 port={self.lab.ports["pg1"]} dbname=app'
-        self.machine.write('pgbouncer.users', f'"app" "{PASSWORD}"\n')
-        return [self.program, self.machine.write('pgbouncer.ini', f'''[databases]
+        users = self.machine.write(f'pgbouncer.users.{self.port}', f'"app" "{self.secret or PASSWORD}"\n')
+        return [self.program, self.machine.write(f'pgbouncer.{self.port}.ini', f'''[databases]
 app = {node} pool_mode=transaction
 app_session = {node} pool_mode=session
 [pgbouncer]
@@ -106,7 +118,7 @@ listen_addr = 127.0.0.1
 listen_port = {self.port}
 unix_socket_dir =
 auth_type = scram-sha-256
-auth_file = {self.machine.dir}/pgbouncer.users
+auth_file = {users}
 default_pool_size = {POOL_SIZE}
 max_client_conn = 20000
 ignore_startup_parameters = extra_float_digits
@@ -151,12 +163,19 @@ sr_check_period = 10
 ''')]
 
 
-def build(machine, lab, program, results):
-    field = [Direct(machine, lab), Pgshunt(machine, lab, program)]
-    for kind, package in ((Pgbouncer, 'pgbouncer'), (Pgpool, 'pgpool2')):
-        path = find_program(kind.name)
-        if path:
-            field.append(kind(machine, lab, path))
-        else:
-            results.skipped.append(f'{kind.name}: not installed (tools/deps bench installs {package})')
+def two_of_them(machine, lab, program, secret, results):
+    """pgshunt, and pgbouncer where there is one."""
+    path = find_program('pgbouncer')
+    if not path:
+        results.skipped.append('pgbouncer: not installed (tools/deps bench installs it)')
+    return [Pgshunt(machine, lab, program, secret=secret), *([Pgbouncer(machine, lab, path, secret=secret)] if path else [])]
+
+
+def build(machine, lab, program, secret, results):
+    field = [Direct(machine, lab), *two_of_them(machine, lab, program, secret, results)]
+    path = find_program('pgpool')
+    if path:
+        field.append(Pgpool(machine, lab, path))
+    else:
+        results.skipped.append('pgpool: not installed (tools/deps bench installs pgpool2)')
     return field

@@ -1,7 +1,7 @@
 """counts - what doesn't depend on how busy the machine is: system calls (strace) and instructions (callgrind) a transaction.
 
-One client. A count is the difference of two runs of different length, so that login and the first transactions drop out.
-For pgshunt it is that of the worker thread: the monitor's work is a matter of seconds, not of transactions.
+A count is the difference of two runs of different length, so that login and the first transactions drop out. For pgshunt it is that
+of the worker thread: the monitor's work is a matter of seconds, not of transactions.
 """
 import glob
 import os
@@ -15,11 +15,13 @@ from procs import busiest_thread, children_of, find_program, say
 
 MODES = ('simple', 'extended', 'prepared')
 STRACED = (300, 1300)          # transactions of the short and the long run
+STRACED_CLIENTS = (1, 16)
 CALLGRIND = (500, 3500)
 
 
-def transactions(machine, contestant, mode, count):
-    return run_pgbench(machine, contestant, mode, 1, ['-t', str(count)], ['-S'])
+def transactions(machine, contestant, mode, count, clients=1):
+    """Each client runs count of them."""
+    return run_pgbench(machine, contestant, mode, clients, ['-t', str(count)], ['-S'])
 
 
 # --- system calls
@@ -40,8 +42,8 @@ def attached(status_of):
     return True
 
 
-def strace_run(machine, strace, contestant, mode, count):
-    """The number of system calls during a run of so many transactions; {name: calls}."""
+def strace_run(machine, strace, contestant, mode, count, clients):
+    """The number of system calls during a run of so many transactions a client; {name: calls}."""
     tasks = threads_to_trace(contestant)
     output = f'{machine.dir}/strace.out'
     tracer = machine.start([strace, '-qq', '-c', '-o', output, *(f'-p{task}' for task in tasks)], 'strace.log', plain_user=False)
@@ -51,7 +53,7 @@ def strace_run(machine, strace, contestant, mode, count):
             machine.end(tracer)
             raise OSError(f'strace can\'t attach: {machine.log_end("strace.log", 1)}')
         time.sleep(0.02)
-    sample = transactions(machine, contestant, mode, count)
+    sample = transactions(machine, contestant, mode, count, clients)
     machine.end(tracer, signal.SIGINT)
     if 'error' in sample:
         raise OSError(sample['error'])
@@ -61,23 +63,29 @@ def strace_run(machine, strace, contestant, mode, count):
     return {fields[-1]: int(fields[3]) for fields in lines if len(fields) >= 5 and fields[3].isdigit() and fields[-1] != 'total'}
 
 
+def count_calls(machine, strace, contestant, mode, clients, results):
+    lengths = [count // min(clients, 4) for count in STRACED]       # of few transactions each, logins would be most
+    try:
+        short, long = (strace_run(machine, strace, contestant, mode, length, clients) for length in lengths)
+    except OSError as error:
+        results.skipped.append(f'system calls of {contestant.name}, {mode}, {clients} clients: {error}')
+        return
+    span = (lengths[1] - lengths[0]) * clients
+    calls = {name: (long[name] - short.get(name, 0)) / span for name in long}
+    results.calls[contestant.name, mode, clients] = calls
+    told = ', '.join(f'{name} {number:.2f}' for name, number in sorted(calls.items(), key=lambda one: -one[1]) if number >= 0.01)
+    say(f'system calls: {contestant.name} {mode}, {clients} clients: {sum(calls.values()):.2f} a transaction ({told})')
+
+
 def system_calls(machine, field, results):
     strace = find_program('strace')
     if not strace:
         results.skipped.append('system calls: no strace (tools/deps bench installs it)')
         return
     for contestant in field:
-        for mode in MODES if contestant.is_proxy else ():
-            try:
-                short, long = (strace_run(machine, strace, contestant, mode, count) for count in STRACED)
-            except OSError as error:
-                results.skipped.append(f'system calls of {contestant.name}, {mode}: {error}')
-                continue
-            span = STRACED[1] - STRACED[0]
-            calls = {name: (long[name] - short.get(name, 0)) / span for name in long}
-            results.calls[contestant.name, mode] = calls
-            told = ', '.join(f'{name} {number:.2f}' for name, number in sorted(calls.items(), key=lambda one: -one[1]) if number >= 0.01)
-            say(f'system calls: {contestant.name} {mode}: {sum(calls.values()):.2f} a transaction ({told})')
+        for clients in STRACED_CLIENTS if contestant.is_proxy else ():
+            for mode in MODES:
+                count_calls(machine, strace, contestant, mode, clients, results)
 
 
 # --- instructions
@@ -95,7 +103,7 @@ class Counter:
         self.contestant.start([valgrind, '-q', '--tool=callgrind', '--separate-threads=yes', f'--callgrind-out-file={self.prefix}'], 60)
 
     def dump(self):
-        """Instructions since the last dump, of the thread that ran most."""
+        """Instructions since the last dump, by thread."""
         self.dumps += 1
         # valgrind's pipes are named after its user.
         control = self.machine.start([find_program('callgrind_control'), '-d', str(self.contestant.process.pid)], 'control.log')
@@ -103,13 +111,16 @@ class Counter:
             control.wait(20)
         finally:
             self.machine.end(control)
-        paths = [path for path in glob.glob(f'{self.prefix}.{self.dumps}*') if self.number_of(path) == self.dumps]
-        if not paths:
+        counts = {self.numbers_of(path)[1]: self.total(path) for path in glob.glob(f'{self.prefix}.{self.dumps}*')
+                  if self.numbers_of(path)[0] == self.dumps}
+        if not counts:
             raise OSError('callgrind wrote no counts')
-        return max(self.total(path) for path in paths)
+        return counts
 
-    def number_of(self, path):
-        return int(path[len(self.prefix) + 1:].split('-')[0])
+    def numbers_of(self, path):
+        """Of the dump, and of the thread: PREFIX.3-02."""
+        dump, _, thread = path[len(self.prefix) + 1:].partition('-')
+        return int(dump), thread
 
     @staticmethod
     def total(path):
@@ -119,14 +130,15 @@ class Counter:
         return int(found.group(1)) if found else 0
 
     def per_transaction(self, mode):
-        """The first run opens servers, and isn't counted."""
+        """Of the thread that ran most in the long run. The first run opens servers, and isn't counted."""
         counted = []
-        for count in (20, *CALLGRIND):
+        for count in (200, *CALLGRIND):
             sample = transactions(self.machine, self.contestant, mode, count)
             if 'error' in sample:
                 raise OSError(sample['error'])
             counted.append(self.dump())
-        return (counted[2] - counted[1]) / (CALLGRIND[1] - CALLGRIND[0])
+        thread = max(counted[2], key=counted[2].get)
+        return (counted[2][thread] - counted[1].get(thread, 0)) / (CALLGRIND[1] - CALLGRIND[0])
 
 
 def instructions(machine, field, results):

@@ -1,84 +1,14 @@
 """idle - what an idle client costs: memory after many have logged in, after each ran a statement, and throughput beside them.
 
-The clients are one Python process with plain sockets: SCRAM is done by hand, so that thousands log in within seconds.
+The clients are one Python process with plain sockets.
 """
-import base64
-import hashlib
-import hmac
-import os
 import selectors
-import socket
-import struct
 
 from cases import run_pgbench
-from lab import PASSWORD
+from client import Client
 from procs import memory_bytes, say
 
 AT_A_TIME = 50               # logins under way at once
-
-
-def message(kind, body):
-    return kind + struct.pack('!I', len(body) + 4) + body
-
-
-def startup():
-    body = struct.pack('!I', 196608) + b'user\0app\0database\0app\0application_name\0idle\0\0'
-    return struct.pack('!I', len(body) + 4) + body
-
-
-def digest(key, text):
-    return hmac.new(key, text, hashlib.sha256).digest()
-
-
-class Client:
-    """One connection, driven by what arrives: startup, SCRAM, then ready; after that it may be asked to run a statement."""
-
-    def __init__(self, port):
-        self.socket = socket.create_connection(('127.0.0.1', port), 10)
-        self.input = b''
-        self.first = b''
-        self.ready = False
-        self.socket.sendall(startup())
-
-    def run(self, sql):
-        self.ready = False
-        self.socket.sendall(message(b'Q', sql.encode() + b'\0'))
-
-    def receive(self):
-        more = self.socket.recv(65536)
-        if not more:
-            raise ConnectionError('the proxy closed the connection')
-        self.input += more
-        while len(self.input) >= 5:
-            size = 1 + struct.unpack_from('!I', self.input, 1)[0]
-            if len(self.input) < size:
-                return
-            kind, body, self.input = self.input[:1], self.input[5:size], self.input[size:]
-            self.take(kind, body)
-
-    def take(self, kind, body):
-        if kind == b'R':
-            self.authenticate(struct.unpack_from('!I', body)[0], body[4:])
-        elif kind == b'Z':
-            self.ready = True
-        elif kind == b'E':
-            raise ConnectionError(body.replace(b'\0', b' ').decode(errors='replace'))
-
-    def authenticate(self, step, body):
-        if step == 10:
-            self.first = b'n=,r=' + base64.b64encode(os.urandom(18))
-            first = b'n,,' + self.first
-            self.socket.sendall(message(b'p', b'SCRAM-SHA-256\0' + struct.pack('!I', len(first)) + first))
-        elif step == 11:
-            self.socket.sendall(message(b'p', self.prove(body)))
-
-    def prove(self, server_first):
-        said = dict(part.split(b'=', 1) for part in server_first.split(b','))
-        salted = hashlib.pbkdf2_hmac('sha256', PASSWORD.encode(), base64.b64decode(said[b's']), int(said[b'i']))
-        client_key = digest(salted, b'Client Key')
-        final = b'c=biws,r=' + said[b'r']
-        signature = digest(hashlib.sha256(client_key).digest(), b','.join((self.first, server_first, final)))
-        return final + b',p=' + base64.b64encode(bytes(a ^ b for a, b in zip(client_key, signature)))
 
 
 class Crowd:

@@ -31,6 +31,10 @@ class Lab:
                        env=dict(self.env, PGPASSWORD=PASSWORD), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.call('wait-catchup')
 
+    def sql(self, text):
+        """As superuser at the primary."""
+        return self.call('psql', 'pg1', '-XAtq', '-d', 'app', '-c', text).strip()
+
     @staticmethod
     def address(port, dbname='app'):
         return f'host=127.0.0.1 port={port} user=app dbname={dbname}'

@@ -3,7 +3,8 @@ import os
 import platform
 import statistics
 
-from counts import MODES
+import targets
+from counts import MODES, STRACED_CLIENTS
 
 
 class Results:
@@ -11,6 +12,7 @@ class Results:
         self.values = values
         self.contestants, self.cases, self.skipped = [], [], []
         self.samples = {}            # (case, contestant) -> samples, one a round
+        self.bulk, self.logins, self.workers = [], [], []
         self.calls, self.instructions, self.idle = {}, {}, {}
         self.seconds = 0
 
@@ -50,11 +52,12 @@ def machine_line():
 
 def head(results):
     values = results.values
-    lines = ['# Benchmark', '', f'{machine_line()}. {values["ROUNDS"]} interleaved rounds of {values["SECONDS"]} s, '
-             f'{results.seconds:.0f} s in all. Clients, proxy and nodes share the machine. Figures are medians (smallest-largest round).', '']
+    lines = ['# Benchmark', '', f'{machine_line()}. {values["ROUNDS"]} interleaved rounds of {values["SECONDS"]} s, {results.seconds:.0f} s in all.',
+             'Clients, proxy and nodes share the machine. Figures are medians (smallest-largest round).', '']
     lines += [f'- {name}: {version}; {note}' for name, version, note in results.contestants]
-    lines += ['', 'The same for all: SCRAM on both sides, no TLS, pools of 20 servers, one cluster of a primary and two standbys. pgshunt promises',
-              'that a session reads its own writes; pgpool, as configured here, does so inside a transaction; pgbouncer and direct never leave the primary.', '']
+    lines += ['', 'The same for all: SCRAM on both sides (pgshunt and pgbouncer have the servers\' verifier, pgpool the password), no TLS, pools of',
+              '20 servers, one cluster of a primary and two standbys. pgshunt promises that a session reads its own writes; pgpool, as configured',
+              'here, does so inside a transaction; pgbouncer and direct never leave the primary.', '']
     return '\n'.join(lines)
 
 
@@ -62,15 +65,12 @@ def case_section(results, name, title, clients):
     rows = []
     for contestant, _, _ in results.contestants:
         series = lambda metric, form='{:,.0f}': spread(results.series(name, contestant, metric), form)
-        row = [contestant, series('tps'), series('p50_ms', '{:.2f}'), series('p99_ms', '{:.2f}'), series('cpu_10k', '{:.3f}')]
+        row = [contestant, series('tps'), series('p50_ms', '{:.3f}'), series('p99_ms', '{:.2f}'), series('cpu_10k', '{:.4f}')]
         if name == 'connect':
             row[2:4] = [series('connect_ms', '{:.2f}')]
-        if name == 'rows':
-            del row[3]
         rows.append(row)
-    unit = '1,000,000 rows' if name == 'rows' else '10,000 transactions'
-    waits = {'connect': ['connecting ms'], 'rows': ['p50 ms']}.get(name, ['p50 ms', 'p99 ms'])
-    heading = ['', 'rows/s' if name == 'rows' else 'transactions/s', *waits, f'CPU s of the proxy per {unit}']
+    waits = ['connecting ms'] if name == 'connect' else ['p50 ms', 'p99 ms']
+    heading = ['', 'transactions/s', *waits, 'CPU s of the proxy per 10,000 transactions']
     return f'## {title[0].upper()}{title[1:]}\n\n{clients} client{"s" if clients > 1 else ""}.\n\n{table(heading, rows)}'
 
 
@@ -87,20 +87,52 @@ def proxies(results):
 
 
 def counts_section(results):
-    def told(name, mode):
-        calls = results.calls.get((name, mode))
+    def told(name, mode, clients):
+        calls = results.calls.get((name, mode, clients))
         return '-' if calls is None else f'{sum(calls.values()):.2f}'
 
     def instructions(name, mode):
         number = results.instructions.get((name, mode))
         return '-' if number is None else f'{number:,.0f}'
-    rows = [[name, *(told(name, mode) for mode in MODES), *(instructions(name, mode) for mode in MODES)] for name in proxies(results)]
-    heading = ['', *(f'system calls, {mode}' for mode in MODES), *(f'instructions, {mode}' for mode in MODES)]
+    columns = [(mode, clients) for clients in STRACED_CLIENTS for mode in MODES]
+    rows = [[name, *(told(name, *column) for column in columns), *(instructions(name, mode) for mode in MODES)] for name in proxies(results)]
+    heading = ['', *(f'system calls, {mode}, {clients} client{"s" if clients > 1 else ""}' for mode, clients in columns),
+               *(f'instructions, {mode}' for mode in MODES)]
     text = '## System calls and instructions a transaction\n\n' \
-        'One client, SELECT by key; differences of two run lengths; pgshunt: its worker thread.\n\n' + table(heading, rows)
-    kinds = [f'- {name}, {mode}: ' + ', '.join(f'{call} {number:.2f}' for call, number in sorted(calls.items(), key=lambda one: -one[1])
-                                              if number >= 0.01) for (name, mode), calls in results.calls.items()]
+        'SELECT by key; differences of two run lengths; pgshunt: its worker thread; instructions (user space) with one client.\n\n' \
+        + table(heading, rows)
+    most_first = lambda calls: sorted(calls.items(), key=lambda one: -one[1])
+    kinds = [f'- {name}, {mode}, {clients}: ' + ', '.join(f'{call} {number:.2f}' for call, number in most_first(calls) if number >= 0.01)
+             for (name, mode, clients), calls in results.calls.items()]
     return text + '\n' + '\n'.join(kinds) + '\n'
+
+
+def megabytes(series):
+    return [None if value is None else value / (1 << 20) for value in series]
+
+
+def bulk_section(results):
+    text = '## By the gigabyte\n\nOne client; bytes of both directions as they are on the wire; memory is resident memory.\n'
+    for name, title in results.bulk:
+        rows = [[one, *(spread(results.series(name, one, metric), form) for metric, form in (('mb_s', '{:,.0f}'), ('cpu_gb', '{:.3f}'))),
+                 *(spread(megabytes(results.series(name, one, metric)), '{:.1f}') for metric in ('before', 'most', 'after'))]
+                for one, _, _ in results.contestants]
+        text += f'\n{title[0].upper()}{title[1:]}:\n\n' + table(['', 'MB/s', 'CPU s of the proxy per GB', 'MB before', 'most', 'after'], rows)
+    return text
+
+
+def login_section(results):
+    rows = [[f'{one}, {title}', *(spread(results.series(f'logins_{kind}', one, metric)) for metric in ('cpu_login_us', 'logins_s'))]
+            for kind, title in results.logins for one in ('pgshunt', 'pgbouncer')]
+    return f'## Logins\n\n{results.values["LOGINS"]:,} of each kind: connect, SCRAM-SHA-256, leave.\n\n' \
+        + table(['', 'CPU \u00b5s of the proxy a login', 'logins/s'], rows)
+
+
+def workers_section(results):
+    rows = [[name, spread(results.series('workers', name, 'tps')), spread(results.series('workers', name, 'cpu_10k'), '{:.4f}')]
+            for name in results.workers]
+    return '## One worker and two\n\nSELECT by key, simple protocol, 16 clients.\n\n' \
+        + table(['', 'transactions/s', 'CPU s per 10,000 transactions'], rows)
 
 
 def idle_section(results):
@@ -109,19 +141,21 @@ def idle_section(results):
     rows = [[name, f'{found["clients"]:,}', size(found, 'idle'), size(found, 'used'), f'{found["tps"]:,.0f}' if found.get('tps') else '-']
             for name, found in results.idle.items()]
     heading = ['', 'idle clients', 'bytes a client, logged in', 'after a statement each', 'transactions/s beside them']
-    return '## Idle clients\n\nGrowth of the proxy\'s memory (Pss) a client; of pgpool, with a process a client, all its memory divided by them.\n\n' \
-        + table(heading, rows)
+    return '## Idle clients\n\n' \
+        'Growth of the proxy\'s memory (Pss) a client; of pgpool, with a process a client, all its memory divided by them.\n\n' + table(heading, rows)
 
 
 def write(results):
-    parts = [head(results)]
+    parts = [head(results), targets.section(results, table, spread)]
     if results.cases:
         parts.append(ratio_section(results))
     parts += [case_section(results, *case) for case in results.cases]
     if results.calls or results.instructions:
         parts.append(counts_section(results))
-    if results.idle:
-        parts.append(idle_section(results))
+    for wanted, section in ((results.bulk, bulk_section), (results.logins, login_section), (results.workers, workers_section),
+                            (results.idle, idle_section)):
+        if wanted:
+            parts.append(section(results))
     failures = [f'{name}: {errors[0]}' for name, _, _ in results.contestants if (errors := results.broken(name))]
     if results.skipped or failures:
         parts.append('## Not measured\n\n' + '\n'.join(f'- {" ".join(line.split())}' for line in results.skipped + failures) + '\n')

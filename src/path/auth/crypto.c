@@ -43,48 +43,95 @@ void auth_md5(const char *user, const char *password, char out[36])
 	crypto_md5_hex(password, strlen(password), user, strlen(user), out + 3);
 }
 
-/* A login takes three HMACs and a hash. Through EVP each one looks up its algorithm by name, under locks, and allocates: twice what the
- * hashing itself costs. These functions are called deprecated for being just that, functions. */
+/* A login takes two HMACs and a hash. Through EVP each one looks up its algorithm by name, under locks, and allocates, PBKDF2 at every round:
+ * twice what the hashing itself costs. These functions are called deprecated for being just that, functions. */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
 
-struct part {
-	const void *data;
-	size_t len;
-};
-
-static void sha256(struct part a, struct part b, uint8_t out[AUTH_KEY_BYTES])
+void crypto_sha256(const void *data, size_t len, uint8_t out[AUTH_KEY_BYTES])
 {
 	SHA256_CTX ctx;
 
-	ENSURE(SHA256_Init(&ctx) == 1 && SHA256_Update(&ctx, a.data, a.len) == 1 && SHA256_Update(&ctx, b.data, b.len) == 1 &&
-	       SHA256_Final(out, &ctx) == 1);
+	SHA256_Init(&ctx);
+	SHA256_Update(&ctx, data, len);
+	SHA256_Final(out, &ctx);
+	mem_wipe(&ctx, sizeof(ctx));
+}
+
+/* RFC 2104: both hashes behind their padded key. */
+struct hmac_key {
+	SHA256_CTX inner, outer;
+};
+
+static void hmac_begin(struct hmac_key *key, const void *secret, size_t len)
+{
+	uint8_t inner[SHA256_CBLOCK] = { 0 }, outer[SHA256_CBLOCK];
+
+	if (len > sizeof(inner))
+		crypto_sha256(secret, len, inner);
+	else if (len)
+		memcpy(inner, secret, len);
+	for (size_t i = 0; i < sizeof(inner); i++) {
+		outer[i] = inner[i] ^ 0x5c;
+		inner[i] ^= 0x36;
+	}
+	SHA256_Init(&key->inner);
+	SHA256_Update(&key->inner, inner, sizeof(inner));
+	SHA256_Init(&key->outer);
+	SHA256_Update(&key->outer, outer, sizeof(outer));
+	mem_wipe(inner, sizeof(inner));
+	mem_wipe(outer, sizeof(outer));
+}
+
+/* ctx: key->inner behind the message */
+static void hmac_end(const struct hmac_key *key, SHA256_CTX *ctx, uint8_t out[AUTH_KEY_BYTES])
+{
+	SHA256_Final(out, ctx);
+	*ctx = key->outer;
+	SHA256_Update(ctx, out, AUTH_KEY_BYTES);
+	SHA256_Final(out, ctx);
+}
+
+void crypto_hmac(const uint8_t key[AUTH_KEY_BYTES], const void *data, size_t len, uint8_t out[AUTH_KEY_BYTES])
+{
+	struct hmac_key both;
+	SHA256_CTX ctx;
+
+	hmac_begin(&both, key, AUTH_KEY_BYTES);
+	ctx = both.inner;
+	SHA256_Update(&ctx, data, len);
+	hmac_end(&both, &ctx, out);
+	mem_wipe(&both, sizeof(both));
+	mem_wipe(&ctx, sizeof(ctx));
+}
+
+/* PBKDF2 of one block (RFC 8018, section 5.2). */
+static void salt_password(const char *password, uint32_t iterations, const uint8_t *salt, size_t salt_len, uint8_t out[AUTH_KEY_BYTES])
+{
+	static const uint8_t block[4] = { 0, 0, 0, 1 };
+	uint8_t round[AUTH_KEY_BYTES];
+	struct hmac_key key;
+	SHA256_CTX ctx;
+
+	hmac_begin(&key, password, strlen(password));
+	ctx = key.inner;
+	SHA256_Update(&ctx, salt, salt_len);
+	SHA256_Update(&ctx, block, sizeof(block));
+	hmac_end(&key, &ctx, round);
+	memcpy(out, round, sizeof(round));
+	for (uint32_t i = 1; i < iterations; i++) {
+		ctx = key.inner;
+		SHA256_Update(&ctx, round, sizeof(round));
+		hmac_end(&key, &ctx, round);
+		for (size_t k = 0; k < sizeof(round); k++)
+			out[k] ^= round[k];
+	}
+	mem_wipe(round, sizeof(round));
+	mem_wipe(&key, sizeof(key));
 	mem_wipe(&ctx, sizeof(ctx));
 }
 
 #pragma GCC diagnostic pop
-
-void crypto_sha256(const void *data, size_t len, uint8_t out[AUTH_KEY_BYTES])
-{
-	sha256((struct part){ data, len }, (struct part){ "", 0 }, out);
-}
-
-/* RFC 2104; a key shorter than a block. */
-void crypto_hmac(const uint8_t key[AUTH_KEY_BYTES], const void *data, size_t len, uint8_t out[AUTH_KEY_BYTES])
-{
-	uint8_t inner[SHA256_CBLOCK], outer[SHA256_CBLOCK], digest[AUTH_KEY_BYTES];
-
-	for (size_t i = 0; i < SHA256_CBLOCK; i++) {
-		uint8_t byte = i < AUTH_KEY_BYTES ? key[i] : 0;
-		inner[i] = byte ^ 0x36;
-		outer[i] = byte ^ 0x5c;
-	}
-	sha256((struct part){ inner, sizeof(inner) }, (struct part){ data, len }, digest);
-	sha256((struct part){ outer, sizeof(outer) }, (struct part){ digest, sizeof(digest) }, out);
-	mem_wipe(inner, sizeof(inner));
-	mem_wipe(outer, sizeof(outer));
-	mem_wipe(digest, sizeof(digest));
-}
 
 bool crypto_scram_keys(const char *password, uint32_t iterations, const uint8_t *salt, size_t salt_len, struct scram_keys *out)
 {
@@ -92,8 +139,7 @@ bool crypto_scram_keys(const char *password, uint32_t iterations, const uint8_t 
 
 	if (iterations < 1 || iterations > AUTH_ITERATIONS_MAX)
 		return false;
-	ENSURE(PKCS5_PBKDF2_HMAC(password, (int)strlen(password), salt, (int)salt_len, (int)iterations, EVP_sha256(),
-	                         sizeof(salted), salted) == 1);
+	salt_password(password, iterations, salt, salt_len, salted);
 	crypto_hmac(salted, "Client Key", 10, out->client);
 	crypto_hmac(salted, "Server Key", 10, out->server);
 	crypto_sha256(out->client, AUTH_KEY_BYTES, out->stored);

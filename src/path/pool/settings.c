@@ -1,4 +1,5 @@
 /* Settings of sessions: interned lists, and the SQL that leads from one to another. */
+#include <ctype.h>
 #include <stdio.h>
 #include <strings.h>
 
@@ -184,12 +185,70 @@ static void add_set_config(struct buf *sql, const struct setting *item, bool is_
 	buf_add_str(sql, is_local ? ",true)" : ",false)");
 }
 
-void settings_echo(const struct setting *items, size_t count, bool is_local, struct buf *sql)
+static bool is_list_of_names(const char *name)
 {
-	for (size_t i = 0; i < count; i++) {
-		buf_add_str(sql, i ? "," : "SELECT ");
-		add_set_config(sql, &items[i], is_local);
+	static const char *const names[] = { "search_path", "temp_tablespaces", "local_preload_libraries", "session_preload_libraries" };
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (strcasecmp(names[i], name) == 0)
+			return true;
+	return false;
+}
+
+/* One name of a list as SplitIdentifierString() reads it; returns what follows, NULL where it isn't one. */
+static const char *add_listed_name(struct buf *sql, const char *at)
+{
+	struct buf name = { NULL, 0, 0 };
+	bool is_quoted;
+
+	at += strspn(at, " \t\n");
+	is_quoted = *at == '"';
+	for (at += is_quoted; *at && (is_quoted ? *at != '"' || at[1] == '"' : !strchr(", \t\n\"", *at)); at++) {
+		buf_add_u8(&name, (uint8_t)(is_quoted ? *at : tolower((unsigned char)*at)));
+		at += is_quoted && *at == '"';
 	}
+	at = is_quoted && *at != '"' ? "?" : at + is_quoted;
+	at += strspn(at, " \t\n");
+	add_literal(sql, buf_cstr(&name));
+	buf_free(&name);
+	return *at == ',' || !*at ? at : NULL;
+}
+
+static bool add_name_list(struct buf *sql, const char *value)
+{
+	const char *at = value;
+
+	do {
+		if (at != value) {
+			buf_add_u8(sql, ',');
+			at++;
+		}
+		at = add_listed_name(sql, at);
+	} while (at && *at);
+	return at != NULL;
+}
+
+/* SET, for set_config() would be a query: no SET TRANSACTION could follow. */
+void settings_echo(const struct setting *item, bool is_local, struct buf *sql)
+{
+	struct buf set = { NULL, 0, 0 };
+	bool is_said = true;
+
+	buf_add_str(&set, is_local ? "SET LOCAL " : "SET ");
+	add_identifier(&set, item->name);
+	buf_add_str(&set, " TO ");
+	if (is_list_of_names(item->name))
+		is_said = add_name_list(&set, item->value);
+	else
+		add_literal(&set, item->value);
+	if (is_said) {
+		buf_add(sql, set.data, set.len);
+	} else {
+		buf_add_str(sql, "SELECT ");
+		add_set_config(sql, item, is_local);
+	}
+	buf_add_u8(sql, ';');
+	buf_free(&set);
 }
 
 static void add_item(struct buf *sql, const struct setting *item)

@@ -56,7 +56,8 @@ static enum session_event skip_scan(struct session *s)
 				return EV_C_SYNC;
 			}
 		}
-		rc = wire_peek(stream_data(s->client), stream_len(s->client), WIRE_FROM_CLIENT, (size_t)s->conf->opt.max_packet_size, &m, session_err(s));
+		rc = wire_peek(stream_data(s->client), stream_len(s->client), WIRE_FROM_CLIENT, (size_t)s->conf->opt.max_packet_size, &m,
+		               session_err(s));
 		if (rc == WIRE_FAIL)
 			return EV_C_VIOLATION;
 		if (rc == WIRE_AGAIN)

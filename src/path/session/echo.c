@@ -7,11 +7,18 @@
 
 struct reading {
 	struct session *s;
-	struct buf *echo;
+	struct buf *echo;               /* statements, each with its semicolon */
+	unsigned echoes;
 };
 
+static void echo_one(struct reading *r, const struct setting *item, bool is_local)
+{
+	settings_echo(item, is_local, r->echo);
+	r->echoes++;
+}
+
 /* What goes back to its default goes back to what the start-up packet said, which this server has never seen. */
-static void add_echo(const struct reading *r, const struct sql_effect *effect)
+static void add_echo(struct reading *r, const struct sql_effect *effect)
 {
 	const struct settings *startup = r->s->startup;
 	const struct setting *item;
@@ -21,11 +28,12 @@ static void add_echo(const struct reading *r, const struct sql_effect *effect)
 	if (effect->kind == SQL_E_RESET_LOCAL && r->s->tx == 'I' && !(r->s->batch.flags & SQL_F_MULTI))
 		return;                 /* without effect, and PostgreSQL warns of that */
 	if (effect->kind == SQL_E_RESET_ALL) {
-		settings_echo(startup->items, startup->count, false, r->echo);
+		for (size_t i = 0; i < startup->count; i++)
+			echo_one(r, &startup->items[i], false);
 	} else if (effect->kind == SQL_E_RESET || effect->kind == SQL_E_RESET_LOCAL) {
 		item = settings_find(startup, effect->name);
 		if (item)
-			settings_echo(item, 1, effect->kind == SQL_E_RESET_LOCAL, r->echo);
+			echo_one(r, item, effect->kind == SQL_E_RESET_LOCAL);
 	}
 }
 
@@ -73,11 +81,11 @@ static void count_statement(struct session *s, bool is_echo)
 /* One statement goes to the server; what must be sent behind it is added to echo, and counts as sent. */
 static void record_statement(struct session *s, struct span sql, struct buf *echo)
 {
-	struct reading r = { s, echo };
+	struct reading r = { s, echo, 0 };
 
 	sql_effects(sql, expect_effect, &r);
 	count_statement(s, false);
-	if (echo->len)
+	while (r.echoes-- > 0)
 		count_statement(s, true);
 }
 
@@ -153,7 +161,6 @@ bool record_query(struct session *s, struct span text, struct buf *rewritten)
 			size_t before = rewritten->len;
 			buf_add_str(rewritten, len ? " " : "\n;");
 			buf_add(rewritten, echo.data, echo.len);
-			buf_add_str(rewritten, ";");
 			note_place(s, chars, (unsigned)(rewritten->len - before));
 			chars += (unsigned)(rewritten->len - before);
 			has_echo = true;

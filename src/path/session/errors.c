@@ -121,9 +121,11 @@ static uint32_t left_by_failure(const struct wire_error *e)
 /* The client's name for the statement that the server knows by ours, "ps_<32 hexadecimal digits>"; NULL = another's. */
 static const char *client_name(struct session *s, const char *server_name)
 {
-	struct named *named;
+	struct named *named = s->named_last;    /* of several names for one text, the one used last */
 	size_t it = 0;
 
+	if (named && named->statement && memcmp(named->statement->server_name, server_name, STATEMENT_NAME_LEN) == 0)
+		return named->name;
 	while ((named = map_next(&s->named, &it)))
 		if (named->statement && memcmp(named->statement->server_name, server_name, STATEMENT_NAME_LEN) == 0)
 			return named->name;

@@ -242,7 +242,8 @@ static void describe_loss(struct session *s)
 		err_hint(session_err(s), "Nothing was changed; run the query again.");
 	} else {
 		counter_add(&env->stats->lost_unknown, 1);
-		err_set(session_err(s), "08007", "the server \"%s\" was lost before it answered: whether the %s took effect is not known", node_name(s),
+		err_set(session_err(s), "08007", "the server \"%s\" was lost before it answered: whether the %s took effect is not known",
+		        node_name(s),
 		        s->tx != 'I' ? "commit" : "statement");
 		err_hint(session_err(s), "Read back what it was to change before running it again.");
 	}

@@ -227,7 +227,9 @@ static bool may_have_released(const struct session *s)
 
 	if (!pins || pins & ~(uint32_t)PINS_ASKABLE)
 		return false;
-	return s->batch.flags & SQL_F_RELEASES || s->tx_releases || (s->pins != s->pins_at_begin && (s->batch.flags & SQL_F_ENDS || s->answer_failed));
+	if (s->batch.flags & SQL_F_RELEASES || s->tx_releases)
+		return true;
+	return s->pins != s->pins_at_begin && (s->batch.flags & SQL_F_ENDS || s->answer_failed);
 }
 
 bool home_keep(struct session *s)

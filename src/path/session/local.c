@@ -40,7 +40,7 @@ bool local_is(struct session *s)
 
 bool local_deallocates(struct session *s, const struct verdict *v)
 {
-	if (!(v->flags & SQL_F_DEALLOCATE) || !v->setting)
+	if (!(v->flags & SQL_F_DEALLOCATE) || !v->setting || s->tx != 'I')       /* in a transaction it is a query like any other */
 		return false;
 	return !v->setting[0] || named_get(s, v->setting);
 }

@@ -71,7 +71,8 @@ static bool is_read_by_parser(const char *name)
 {
 	static const char *const names[] = {
 		"array_nulls", "backslash_quote", "bytea_output", "client_encoding", "datestyle", "default_text_search_config",
-		"default_transaction_isolation", "extra_float_digits", "intervalstyle", "lc_monetary", "lc_numeric", "quote_all_identifiers", "role", "search_path",
+		"default_transaction_isolation", "extra_float_digits", "intervalstyle", "lc_monetary", "lc_numeric", "quote_all_identifiers", "role",
+		"search_path",
 		"session_authorization", "standard_conforming_strings", "timezone", "timezone_abbreviations", "transform_null_equals", "xmlbinary",
 		"xmloption"
 	};

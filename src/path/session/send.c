@@ -264,6 +264,18 @@ static void put_ours(struct sending *snd, const char *sql)
 	snd->s->batch.unnamed_at_server = false;        /* ours has taken its place */
 }
 
+static void put_all_ours(struct sending *snd, struct span statements)
+{
+	while (statements.len) {
+		size_t len = sql_split(statements);
+		char *one = mem_strndup(statements.data, len ? len : statements.len);
+
+		put_ours(snd, one);
+		statements = (struct span){ statements.data + strlen(one), statements.len - strlen(one) };
+		mem_free(one);
+	}
+}
+
 static void send_execute(struct sending *snd, const struct item *item)
 {
 	struct buf echo = { NULL, 0, 0 };
@@ -275,7 +287,7 @@ static void send_execute(struct sending *snd, const struct item *item)
 	if (!item->statement)
 		snd->s->sent_statements++;
 	else if (record_execute(snd->s, item->statement->sql, &echo))
-		put_ours(snd, buf_cstr(&echo));
+		put_all_ours(snd, span_of(buf_cstr(&echo)));
 	buf_free(&echo);
 }
 

@@ -263,7 +263,8 @@ static void welcome_readable(struct session *s)
 {
 	for (;;) {
 		struct wire_msg m = { 0 };
-		enum wire_rc rc = wire_peek(stream_data(s->server->stream), stream_len(s->server->stream), WIRE_FROM_SERVER, 65536, &m, session_err(s));
+		enum wire_rc rc = wire_peek(stream_data(s->server->stream), stream_len(s->server->stream), WIRE_FROM_SERVER, 65536, &m,
+		                            session_err(s));
 
 		if (rc == WIRE_AGAIN || (rc == WIRE_DONE && m.have < m.total)) {
 			stream_set_window(s->server->stream, 65536 + WIRE_HEADER_BYTES);

@@ -47,6 +47,33 @@ TEST(scram, keys_are_those_of_rfc_7677)
 	CHECK(auth_equal(stored, secret.stored_key, 32));
 }
 
+/* Passwords shorter and longer than a block of SHA-256, salts and iterations of all sorts: as OpenSSL's PBKDF2. */
+TEST(scram, keys_are_those_of_openssl)
+{
+	static const size_t lengths[] = { 0, 1, 31, 32, 63, 64, 65, 127, 128, 1000 };
+	static const uint32_t iterations[] = { 1, 2, 3, 100, 4096 };
+	uint8_t salt[AUTH_SALT_MAX], salted[32], want[32];
+	char password[1001];
+
+	for (size_t i = 0; i < sizeof(salt); i++)
+		salt[i] = (uint8_t)(i * 37);
+	for (size_t i = 0; i < ARRAY_LEN(lengths); i++)
+		for (size_t k = 0; k < ARRAY_LEN(iterations); k++) {
+			struct auth_secret secret;
+			size_t salt_len = 1 + (i * 13 + k * 7) % AUTH_SALT_MAX;
+
+			memset(password, 'x', lengths[i]);
+			password[lengths[i]] = '\0';
+			auth_scram_verifier(password, iterations[k], salt, salt_len, &secret);
+			CHECK(PKCS5_PBKDF2_HMAC(password, (int)lengths[i], salt, (int)salt_len, (int)iterations[k], EVP_sha256(), 32, salted));
+			hmac(salted, "Server Key", want);
+			CHECK(memcmp(secret.server_key, want, 32) == 0);
+			hmac(salted, "Client Key", want);
+			CHECK(EVP_Digest(want, 32, salted, NULL, EVP_sha256(), NULL));
+			CHECK(memcmp(secret.stored_key, salted, 32) == 0);
+		}
+}
+
 /* ---- our server against a scripted client ---- */
 
 static struct auth_server *server;

@@ -150,6 +150,7 @@ TEST(secret, malformed_verifiers_are_never_passwords)
 	char text[256];
 
 	CHECK(auth_secret_parse(&secret, VERIFIER, &err));
+	auth_secret_clear(&secret);
 	for (size_t i = 0; i < ARRAY_LEN(heads); i++) {
 		snprintf(text, sizeof(text), "SCRAM-SHA-256$%s%s%s:%s", heads[i], strcmp(heads[i], "4096:QUJD") ? "$" : "", key, key);
 		CHECK(!auth_secret_parse(&secret, text, &err));
