@@ -80,6 +80,7 @@ struct session_env {
 	struct map welcomes;                    /* what a login is told, see session/startup.c */
 	uint32_t last_key;
 	uint64_t last_id, last_salt;
+	struct err *spare_err;                  /* for the next session that needs one */
 	uint8_t *fsm_index;                     /* see session/fsm.c */
 	/* upward calls, given by the worker */
 	void *owner;

@@ -406,10 +406,12 @@ def a_burst_waits_for_its_turn():
 
 @test
 def stopped_while_requests_are_under_way():
+    # libevent's evdns never tells of look-ups that are pending at the end: a leak to the sanitizer
+    away = '127.0.0.1 port=1' if SLOW > 1 else 'no.such.host.invalid'
     peer = Listener()
     try:
         for signo in (signal.SIGTERM, signal.SIGQUIT):
-            with Group(count=1, peers={2: f'host=127.0.0.1 port={peer.port} pool_size=1', 3: 'host=no.such.host.invalid'},
+            with Group(count=1, peers={2: f'host=127.0.0.1 port={peer.port} pool_size=1', 3: f'host={away}'},
                        cancel_wait_timeout='1s') as g:
                 socks = [socket.create_connection(g.at(1)) for _ in range(9)]
                 for i, sock in enumerate(socks):

@@ -276,6 +276,7 @@ def a_thousand_clients_and_a_cold_pool():
         c.primary.cut_all()
         wait_for(lambda: not c.show('SERVERS'), 5, 'all servers to be gone')
         wait_for(lambda: c.primary.monitor_log, 5)
+        time.sleep(SLOW)          # the monitor lost its connection too: whatever was dialled before it has told of that is dialled again
         census = Census(c.primary, delay=1.0 * SLOW)
         c.primary.on('INTO cold', later(0.02))
         for client in clients:

@@ -4,6 +4,7 @@ import os
 import re
 import time
 
+from contestants import AtPrimary
 from lab import Lab
 from procs import cpu_seconds, say
 
@@ -29,6 +30,9 @@ CASES = [
     Case('mixed', '80 % reads, 20 % updates, simple protocol', 'simple', ['-f', '{read}@4', '-f', '{update}@1']),
     Case('connect', 'a new connection for each SELECT', 'simple', ['-S', '-C']),
 ]
+
+
+AT_PRIMARY = ('simple', 'extended', 'prepared', 'one')         # where it is asked what the proxy alone costs
 
 
 class Sample(dict):
@@ -104,7 +108,7 @@ def run_all(machine, field, values, results, wanted):
     for case in CASES:
         if wanted(case.name):
             results.cases.append((case.name, case.title, case.clients or values['CLIENTS']))
-            run_case(machine, field, case, values, results, scripts)
+            run_case(machine, [one for one in field if one.name != AtPrimary.name or case.name in AT_PRIMARY], case, values, results, scripts)
 
 
 def run_workers(machine, field, values, results):

@@ -79,21 +79,30 @@ class Pgshunt(Contestant):
     name = 'pgshunt'
     note = 'workers=1, transaction pooling, consistency=read_your_writes, three nodes: reads over the two standbys'
 
-    def __init__(self, machine, lab, program, workers=1, secret=None):
+    def __init__(self, machine, lab, program, workers=1, secret=None, more=()):
         super().__init__(machine, lab, program)
-        self.workers, self.secret = workers, secret
+        self.workers, self.secret, self.more = workers, secret, more
         if workers > 1:
             self.name = f'pgshunt, {workers} workers'
 
     def command(self):
         text = self.lab.config(f'listen_port={self.port}', f'workers={self.workers}', f'default_pool_size={POOL_SIZE}', 'max_client_conn=20000',
-                               'unix_socket_dir=', 'log_connections=0', 'log_disconnections=0')
+                               'unix_socket_dir=', 'log_connections=0', 'log_disconnections=0', *self.more)
         # The lab's list of users belongs to whoever runs this; the proxies run as somebody else if that is root.
         users = f'{self.lab.dir}/userlist.txt'
         with open(users, encoding='utf-8') as listed:
             passwords = listed.read() if not self.secret else f'"app" "{self.secret}"\n'
         text = text.replace(users, self.machine.write(f'pgshunt.users.{self.port}', passwords))
         return [self.program, self.machine.write(f'pgshunt.{self.port}.ini', text)]
+
+
+class AtPrimary(Pgshunt):
+    """What the proxy itself costs: two standbys on this machine have colder caches than one primary, which counts against splitting."""
+    name = 'pgshunt, reads at the primary'
+    note = 'the same with read_from=primary: as many nodes as pgbouncer has, so that what differs is the proxy'
+
+    def __init__(self, machine, lab, program, secret=None):
+        super().__init__(machine, lab, program, secret=secret, more=('read_from=primary',))
 
 
 class Pgbouncer(Contestant):
@@ -172,7 +181,7 @@ def two_of_them(machine, lab, program, secret, results):
 
 
 def build(machine, lab, program, secret, results):
-    field = [Direct(machine, lab), *two_of_them(machine, lab, program, secret, results)]
+    field = [Direct(machine, lab), *two_of_them(machine, lab, program, secret, results), AtPrimary(machine, lab, program, secret)]
     path = find_program('pgpool')
     if path:
         field.append(Pgpool(machine, lab, path))

@@ -63,7 +63,7 @@ def head(results):
 
 def case_section(results, name, title, clients):
     rows = []
-    for contestant, _, _ in results.contestants:
+    for contestant in [one for one, _, _ in results.contestants if (name, one) in results.samples]:
         series = lambda metric, form='{:,.0f}': spread(results.series(name, contestant, metric), form)
         row = [contestant, series('tps'), series('p50_ms', '{:.3f}'), series('p99_ms', '{:.2f}'), series('cpu_10k', '{:.4f}')]
         if name == 'connect':
@@ -82,8 +82,9 @@ def ratio_section(results):
     return f'## Ratios\n\nRound by round; above 1 is more.\n\n{table(heading, rows)}'
 
 
-def proxies(results):
-    return [name for name, _, _ in results.contestants if name != 'direct']
+def counted(results):
+    names = [name for name, _ in results.instructions] + [name for name, _, _ in results.calls]
+    return [name for name, _, _ in results.contestants if name in names]
 
 
 def counts_section(results):
@@ -95,7 +96,7 @@ def counts_section(results):
         number = results.instructions.get((name, mode))
         return '-' if number is None else f'{number:,.0f}'
     columns = [(mode, clients) for clients in STRACED_CLIENTS for mode in MODES]
-    rows = [[name, *(told(name, *column) for column in columns), *(instructions(name, mode) for mode in MODES)] for name in proxies(results)]
+    rows = [[name, *(told(name, *column) for column in columns), *(instructions(name, mode) for mode in MODES)] for name in counted(results)]
     heading = ['', *(f'system calls, {mode}, {clients} client{"s" if clients > 1 else ""}' for mode, clients in columns),
                *(f'instructions, {mode}' for mode in MODES)]
     text = '## System calls and instructions a transaction\n\n' \
@@ -116,7 +117,7 @@ def bulk_section(results):
     for name, title in results.bulk:
         rows = [[one, *(spread(results.series(name, one, metric), form) for metric, form in (('mb_s', '{:,.0f}'), ('cpu_gb', '{:.3f}'))),
                  *(spread(megabytes(results.series(name, one, metric)), '{:.1f}') for metric in ('before', 'most', 'after'))]
-                for one, _, _ in results.contestants]
+                for one, _, _ in results.contestants if (name, one) in results.samples]
         text += f'\n{title[0].upper()}{title[1:]}:\n\n' + table(['', 'MB/s', 'CPU s of the proxy per GB', 'MB before', 'most', 'after'], rows)
     return text
 

@@ -14,6 +14,7 @@ IDLE_MAX = 2000
 FLAT_BYTES = 4 << 20
 WORKERS_GROWTH_MAX = 1.10
 MODE_WORDS = {'prepared': 'prepared (pgbouncer: session pooling)'}
+AT_PRIMARY = 'pgshunt, reads at the primary'
 
 
 class Row:
@@ -30,8 +31,9 @@ class Row:
 
 
 def cpu_rows(results):
-    return [Row(f'CPU a transaction, {MODE_WORDS.get(mode, mode)}, ratio', f'{CPU_MAX[mode]:.2f}',
-                results.ratios(mode, 'pgshunt', 'pgbouncer', 'cpu_10k'), CPU_MAX[mode]) for mode in MODES]
+    return [Row(f'CPU a transaction, {MODE_WORDS.get(mode, mode)}{where}, ratio', f'{CPU_MAX[mode]:.2f}',
+                results.ratios(mode, who, 'pgbouncer', 'cpu_10k'), CPU_MAX[mode])
+            for who, where in (('pgshunt', ''), (AT_PRIMARY, ', both at the primary')) for mode in MODES]
 
 
 def count_rows(results):
@@ -50,10 +52,11 @@ def added_p50_us(results, name):
     return [(proxied - direct) * 1000 for proxied, direct in pairs if proxied and direct]
 
 
-def latency_row(results):
+def latency_rows(results):
     theirs = added_p50_us(results, 'pgbouncer')
     most = statistics.median(theirs) if theirs else 0
-    return Row('p50 added at one client, \u00b5s', f'pgbouncer\'s: {most:.0f}', added_p50_us(results, 'pgshunt') if theirs else [], most, '{:.0f}')
+    return [Row(f'p50 added at one client{where}, \u00b5s', f'pgbouncer\'s: {most:.0f}', added_p50_us(results, who) if theirs else [], most, '{:.0f}')
+            for who, where in (('pgshunt', ''), (AT_PRIMARY, ', both at the primary'))]
 
 
 def bulk_rows(results):
@@ -71,7 +74,7 @@ def other_rows(results):
         *(Row(f'CPU of {results.values["LOGINS"]:,} logins, {title}, ratio', '1.00',
               results.ratios(f'logins_{kind}', 'pgshunt', 'pgbouncer', 'cpu_login_us'), 1.0) for kind, title in results.logins),
         Row('bytes an idle client, after a statement', f'{IDLE_MAX:,}', [idle.get('used')], IDLE_MAX, '{:,.0f}'),
-        latency_row(results),
+        *latency_rows(results),
         *bulk_rows(results),
         Row('CPU a transaction, two workers / one', f'{WORKERS_GROWTH_MAX:.2f}',
             results.ratios('workers', 'pgshunt, 2 workers', 'pgshunt', 'cpu_10k'), WORKERS_GROWTH_MAX),

@@ -14,6 +14,7 @@ void session_env_init(struct session_env *env)
 
 void session_env_free(struct session_env *env)
 {
+	mem_free(env->spare_err);
 	ENSURE(list_is_empty(&env->sessions));
 	cancelers_free(env);
 	welcome_forget_all(env);
@@ -219,6 +220,8 @@ static bool came_too_late(const struct session *s, usec_t now)
 /* Who has nothing to do holds nothing that is made in no time. */
 static void slim(struct session *s)
 {
+	if (s->waits_for == WAIT_NOTHING)
+		timer_free(&s->timer);
 	mem_free(s->err);
 	s->err = NULL;
 	if (s->expect_count == 0) {

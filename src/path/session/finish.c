@@ -54,6 +54,7 @@ static void end_batch(struct session *s)
 
 static void begin_next(struct session *s)
 {
+	session_give_err(s);
 	batch_clear(s);
 	s->reason_name[0] = '\0';
 	s->wait_began_us = s->batch_began_us = 0;
@@ -121,7 +122,7 @@ static void answer_error(struct session *s)
 	batch_clear(s);
 	buf_free(&s->held);
 	expects_clear(s);
-	err_clear(session_err(s));
+	session_give_err(s);
 	s->preludes = 0;
 	s->pass_left = 0;
 	s->reason_name[0] = '\0';

@@ -187,6 +187,8 @@ static void lay_name(void *owner, const char *name)
 	if (!want)
 		return;
 	make_room(l);
+	/* Read under other settings than at its time, it isn't what its id says: nobody else must find it. */
+	l->s->server->must_close |= want->salt != l->s->text_salt;
 	if (want->statement) {
 		wire_put_parse(l->out, name, want->statement->sql, want->statement->type_count, want->statement->types);
 		wire_put_empty(l->out, 'S');

@@ -57,6 +57,7 @@ struct named {
 	char *sql;                      /* the PREPARE statement */
 	struct verdict *verdict;        /* of the query in it */
 	struct hash128 id;              /* of what the name stands for */
+	uint64_t salt;                  /* text_salt at that time */
 	bool is_closing;                /* a Close of it stands in the batch under way */
 };
 const struct named *named_get(const struct session *s, const char *name);      /* NULL = none */
@@ -252,9 +253,24 @@ struct session {
 
 static inline struct err *session_err(struct session *s)
 {
-	if (!s->err)
-		s->err = mem_alloc(sizeof(*s->err));
+	if (!s->err) {
+		s->err = s->env->spare_err ? s->env->spare_err : mem_alloc(sizeof(*s->err));
+		s->env->spare_err = NULL;
+	}
 	return s->err;
+}
+
+/* Nothing is to be told any more. */
+static inline void session_give_err(struct session *s)
+{
+	if (!s->err)
+		return;
+	err_clear(s->err);
+	if (s->env->spare_err)
+		mem_free(s->err);
+	else
+		s->env->spare_err = s->err;
+	s->err = NULL;
 }
 
 /* fsm.c */

@@ -170,8 +170,10 @@ static void prepare(struct sending *snd, const struct item *item)
 	if ((item->is_named ? is_prepared(snd, item->statement) : b->unnamed_at_server) || FAULT_NO_PREPARE)
 		return;
 	end_run(snd);
-	if (item->is_named)
+	if (item->is_named) {
 		evict(snd);
+		snd->server->must_close |= item->statement->salt != snd->s->text_salt;  /* read under other settings than its id says */
+	}
 	put_parse(snd, item->statement, item->is_named ? item->statement->server_name : "", EX_PARSE_OURS, item->is_named ? "" : NULL);
 	if (!item->is_named)
 		b->unnamed_at_server = true;

@@ -164,6 +164,7 @@ void named_put(struct session *s, const char *name, struct statement *statement)
 	named = named_new(s, name);
 	named->statement = statement;
 	named->id = statement->id;
+	named->salt = statement->salt;
 }
 
 struct hash128 named_put_sql(struct session *s, const char *name, const char *sql, const char *query)
@@ -173,6 +174,7 @@ struct hash128 named_put_sql(struct session *s, const char *name, const char *sq
 	named->sql = mem_strdup(sql);
 	named->id = hash_bytes(sql, strlen(sql));
 	named->id.hi += s->text_salt;
+	named->salt = s->text_salt;
 	named->verdict = sql_verdict(s->env->sql, span_of(query), s->mode);
 	return named->id;
 }

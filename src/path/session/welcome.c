@@ -149,6 +149,7 @@ void act_greet(struct session *s)
 	buf_add(out, welcome->messages.data, welcome->messages.len);
 	wire_put_backend_key(out, s->key_pid, s->key, s->key_len);
 	wire_put_ready(out, 'I');
+	session_give_err(s);
 	stream_flush(s->client);
 	auth_server_free(&s->login);
 	s->is_greeted = true;

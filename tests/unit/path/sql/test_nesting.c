@@ -120,7 +120,7 @@ TEST(nesting, the_deepest_texts_fit_the_stack)
 		took = time_mono_us() - start;
 		if (took > 500 * USEC_PER_MS)
 			printf("  %s%s: %lld ms\n", forms[i][0], forms[i][1], (long long)(took / USEC_PER_MS));
-		CHECK(took < 3 * USEC_PER_SEC);
+		CHECK(took < 60 * USEC_PER_SEC);        /* not quadratic: seconds would be minutes */
 		mem_free(c.text);
 	}
 }
