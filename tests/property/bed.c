@@ -174,6 +174,9 @@ enum bed_rc bed_step(struct bed *bed, const char *text, const char **why)
 
 	if (strncmp(text, "X ", 2) == 0)
 		return connect_both(bed, text + 2, why);
+	*why = "PostgreSQL 15.18 crashes when a failed transaction executes the unnamed portal of a simple query";
+	if (bed_status(bed) == 'E' && strncmp(text, "E ", 2) == 0)
+		return BED_BROKEN;
 	peer_forget(&bed->direct);
 	peer_forget(&bed->proxied);
 	if (!step_encode(&step, text, &bed->names, why)) {

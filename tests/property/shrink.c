@@ -103,6 +103,16 @@ static char *without_part(const char *text, char separator, size_t n)
 	return at == text ? NULL : mem_printf("%.*s", (int)(at - text - 1), text);
 }
 
+/* Bind of the unnamed portal before each Execute of it. */
+static bool binds_first(const char *text)
+{
+	const char *bind = strncmp(text, "B - ", 4) == 0 ? text : strstr(text, "\nB - ");
+	const char *execute = strncmp(text, "E - ", 4) == 0 ? text : strstr(text, "\nE - ");
+
+	return !execute || (bind && bind < execute);
+}
+
+/* What differs by itself is of no use: random() needs the setseed() of its step; nor is what PostgreSQL crashes at, see bed_step(). */
 static bool is_step(const struct bed *bed, const char *text)
 {
 	struct step step;
@@ -113,8 +123,7 @@ static bool is_step(const struct bed *bed, const char *text)
 		return !strchr(text, '\n');
 	is_valid = step_encode(&step, text, &bed->names, &why);
 	step_free(&step);
-	/* What differs by itself is of no use: random() needs the setseed() of its step. */
-	return is_valid && (!strstr(text, "random()") || strstr(text, "seed"));
+	return is_valid && binds_first(text) && (!strstr(text, "random()") || strstr(text, "seed"));
 }
 
 /* Tries to put another text in the place of a step (or of the start-up line). */

@@ -179,6 +179,7 @@ static void lay_name(void *owner, const char *name)
 {
 	struct laying *l = owner;
 	const struct named *want = named_get(l->s, name);
+	bool lays_old;
 
 	if (is_laid(l->s, name))
 		return;
@@ -187,8 +188,11 @@ static void lay_name(void *owner, const char *name)
 	if (!want)
 		return;
 	make_room(l);
+	lays_old = want->salt != l->s->text_salt && want->has_settings && l->s->tx == 'I';
 	/* Read under other settings than at its time, it isn't what its id says: nobody else must find it. */
-	l->s->server->must_close |= want->salt != l->s->text_salt;
+	l->s->server->must_close |= want->salt != l->s->text_salt && !lays_old;
+	if (lays_old)
+		l->ready += settings_lay(l->s->settings, want->settings, l->out);
 	if (want->statement) {
 		wire_put_parse(l->out, name, want->statement->sql, want->statement->type_count, want->statement->types);
 		wire_put_empty(l->out, 'S');
@@ -196,6 +200,8 @@ static void lay_name(void *owner, const char *name)
 		wire_put_query(l->out, want->sql);
 	}
 	l->ready++;
+	if (lays_old)
+		l->ready += settings_lay(want->settings, l->s->settings, l->out);
 	server_put_name(l->s->server, name, want->id);
 }
 

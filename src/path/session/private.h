@@ -57,7 +57,9 @@ struct named {
 	char *sql;                      /* the PREPARE statement */
 	struct verdict *verdict;        /* of the query in it */
 	struct hash128 id;              /* of what the name stands for */
-	uint64_t salt;                  /* text_salt at that time */
+	uint64_t salt;                  /* text_salt at that time ... */
+	struct settings *settings;      /* ... and the settings, if has_settings */
+	bool has_settings;
 	bool is_closing;                /* a Close of it stands in the batch under way */
 };
 const struct named *named_get(const struct session *s, const char *name);      /* NULL = none */

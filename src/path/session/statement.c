@@ -135,6 +135,7 @@ static void named_free(struct session *s, struct named *named)
 	s->named_last = NULL;
 	statement_unref(&named->statement);
 	verdict_unref(&named->verdict);
+	settings_unref(&named->settings);
 	mem_free(named->name);
 	mem_free(named->sql);
 	mem_free(named);
@@ -165,6 +166,8 @@ void named_put(struct session *s, const char *name, struct statement *statement)
 	named->statement = statement;
 	named->id = statement->id;
 	named->salt = statement->salt;
+	named->has_settings = statement->has_settings;
+	named->settings = settings_ref(statement->settings);
 }
 
 struct hash128 named_put_sql(struct session *s, const char *name, const char *sql, const char *query)
@@ -175,6 +178,9 @@ struct hash128 named_put_sql(struct session *s, const char *name, const char *sq
 	named->id = hash_bytes(sql, strlen(sql));
 	named->id.hi += s->text_salt;
 	named->salt = s->text_salt;
+	named->has_settings = !s->salt_extra && !record_is_open(s);
+	if (named->has_settings)
+		named->settings = settings_ref(s->settings);
 	named->verdict = sql_verdict(s->env->sql, span_of(query), s->mode);
 	return named->id;
 }

@@ -233,7 +233,7 @@ static void look_at_clock(void *owner)
 
 	c->seen[c->calls] = loop_now_us(c->loop);
 	CHECK(c->seen[c->calls] >= began);
-	while (time_mono_us() < began + 2000)
+	while (time_mono_us() < c->seen[c->calls] + 2000)
 		;
 	CHECK_INT(loop_now_us(c->loop), c->seen[c->calls]);
 	if (++c->calls < 3)
