@@ -92,7 +92,7 @@ static bool is_of_other_times(const struct session *s, const struct item *item)
 {
 	const struct statement *st = item->statement;
 
-	return item->is_named && st && item->type != 'C' && st->salt != s->text_salt && st->has_settings && s->tx == 'I' &&
+	return item->is_named && st && item->type != 'C' && st->salt != s->text_salt && st->has_settings && s->tx == 'I' && !s->salt_extra &&
 	       !server_has_statement(s->server, st->id);
 }
 
@@ -188,7 +188,7 @@ static void lay_name(void *owner, const char *name)
 	if (!want)
 		return;
 	make_room(l);
-	lays_old = want->salt != l->s->text_salt && want->has_settings && l->s->tx == 'I';
+	lays_old = want->salt != l->s->text_salt && want->has_settings && l->s->tx == 'I' && !l->s->salt_extra;
 	/* Read under other settings than at its time, it isn't what its id says: nobody else must find it. */
 	l->s->server->must_close |= want->salt != l->s->text_salt && !lays_old;
 	if (lays_old)
